@@ -1,0 +1,96 @@
+"""Claims as JSON text: compact and ASCII out, strict in. With orjson (the ``speed`` extra) the results are the same."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+MAX_DEPTH = 100  # of nested arrays and objects; what is deeper could exhaust the stack of whoever walks it
+
+Parser = Callable[[bytes], Any]
+
+_PLAIN = frozenset((str, int, bool, type(None)))
+_SEQUENCES: tuple[type, ...] = (list, tuple)
+_CONTAINERS: tuple[type, ...] = (dict, list, tuple)
+_TWO_TO_63 = 2.0**63
+
+
+def dumps(value: Any) -> bytes:
+    """Compact ASCII JSON; a lone surrogate becomes an escape, as in JavaScript.
+
+    Raises TypeError for what is not JSON, ValueError for NaN, Infinity, a circle, and nesting beyond ``MAX_DEPTH``.
+    """
+    text = _encoder.encode(value).encode("ascii")
+    _survey(value)
+    return text
+
+
+def loads(text: bytes) -> Any:
+    """What the UTF-8 JSON says; of duplicate keys the last counts.
+
+    ValueError, and nothing else, for what is not JSON, for NaN and Infinity, and for nesting beyond ``MAX_DEPTH``.
+    """
+    return _parse(text)
+
+
+def parse_with_stdlib(text: bytes) -> Any:
+    """The reference, which every faster parser has to agree with."""
+    try:
+        value = _decoder.decode(text.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
+    _survey(value)
+    return value
+
+
+def parser(module: str) -> Parser:
+    """A parser on the ``loads`` of orjson, by its name; the reference where it is not installed.
+
+    orjson refuses lone surrogates, and reads integers beyond 64 bits as floats: there the reference has the last word.
+    """
+    try:
+        fast: Parser = importlib.import_module(module).loads
+    except ImportError:
+        return parse_with_stdlib
+
+    def parse(text: bytes) -> Any:
+        try:
+            value = fast(text)
+        except ValueError:
+            return parse_with_stdlib(text)
+        return parse_with_stdlib(text) if _survey(value) else value
+
+    return parse
+
+
+def _refuse_constant(name: str) -> Any:
+    # RFC 8259, 6: no NaN and no Infinity, which Python's reader would accept.
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _survey(value: object) -> bool:
+    """Whether there is a float so large that it may have been an integer. ValueError beyond ``MAX_DEPTH``."""
+    huge = False
+    level: list[Any] = [(value,)]
+    for _ in range(MAX_DEPTH + 1):
+        deeper: list[Any] = []
+        for container in level:
+            items: Iterable[Any] = container if isinstance(container, _SEQUENCES) else container.values()
+            for item in items:
+                if type(item) in _PLAIN:
+                    continue
+                if isinstance(item, float):
+                    huge = huge or not -_TWO_TO_63 < item < _TWO_TO_63
+                elif isinstance(item, _CONTAINERS):
+                    deeper.append(item)
+        level = deeper
+        if not level:
+            return huge
+    raise ValueError(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+
+
+_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_parse = parser("orjson")

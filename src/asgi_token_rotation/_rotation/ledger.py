@@ -1,0 +1,143 @@
+"""Records in the store, and what this process remembers of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..errors import InvalidTokenError, StoreError
+from ..stores.base import Store
+from .record import Record
+from .sealing import RecordSeal
+from .single_flight import Turns
+
+V = TypeVar("V")
+
+KNOWN_SESSIONS = 20_000
+
+
+class UnreadableRecordError(StoreError):
+    """The record was written with a newer secret. ``raw`` is what stands in the store."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__("The session's record was sealed with a secret that this process does not have.")
+        self.raw = raw
+
+
+class Bounded(Generic[V]):
+    """A table that forgets what was touched longest ago."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rows: OrderedDict[str, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, key: str) -> V | None:
+        """The row, if it is still remembered."""
+        return self._rows.get(key)
+
+    def put(self, key: str, row: V) -> None:
+        """Remember the row as the newest."""
+        self._rows[key] = row
+        self._rows.move_to_end(key)
+        if len(self._rows) > self._size:
+            self._rows.popitem(last=False)
+
+    def drop(self, key: str) -> None:
+        """Forget the row."""
+        self._rows.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands in the store: the record, and the bytes that a compare-and-set must name."""
+
+    record: Record | None
+    raw: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What came of a change: whether it was made, and what stands there now."""
+
+    made: bool
+    record: Record | None
+
+
+class Ledger:
+    """Reads and changes records. Every failure of the store is a StoreError."""
+
+    def __init__(self, *, store: Store, seal: RecordSeal, ttl: float) -> None:
+        self._store = store
+        self._seal = seal
+        self._ttl = ttl
+        self._known: Bounded[Record] = Bounded(KNOWN_SESSIONS)
+        self._turns = Turns()
+
+    def known(self, key: str) -> Record | None:
+        """The newest record of the session that this process has seen."""
+        return self._known.get(key)
+
+    def learn(self, key: str, record: Record) -> None:
+        """Remember a record, unless something newer is known."""
+        known = self._known.get(key)
+        if known is None or (
+            known.state != "ended" and (record.state == "ended" or record.generation >= known.generation)
+        ):
+            self._known.put(key, record)
+
+    async def read(self, key: str) -> Entry:
+        """What stands in the store. UnreadableRecordError: it was written with a newer secret."""
+        try:
+            raw = await self._store.get(key)
+        except Exception as error:
+            raise StoreError("The store could not be read.") from error
+        return self._opened(key, raw)
+
+    async def replace(self, key: str, entry: Entry, record: Record) -> Entry | None:
+        """The new entry if the old one still stood there, else None."""
+        raw = self._seal.seal(record)
+        try:
+            done = await self._store.compare_and_set(key, entry.raw, raw, self._ttl)
+        except Exception as error:
+            raise StoreError("The store could not be written.") from error
+        if not done:
+            return None
+        self.learn(key, record)
+        return Entry(record, raw)
+
+    async def change(
+        self, key: str, transition: Callable[[Record | None], Record | None], *, entry: Entry | None = None
+    ) -> Change:
+        """Make a transition, judged again on what is there whenever somebody else was faster.
+
+        ``entry`` saves the first read. A transition that answers None changes nothing.
+        """
+
+        async def work() -> Change:
+            current = entry or await self.read(key)
+            while (record := transition(current.record)) is not None:
+                if await self.replace(key, current, record) is not None:
+                    return Change(made=True, record=record)
+                current = await self.read(key)
+            return Change(made=False, record=current.record)
+
+        return await self._turns.take(key, work)
+
+    async def overwrite(self, key: str, record: Record, raw: bytes) -> bool:
+        """Set the record in place of bytes that this process can't open."""
+        return await self.replace(key, Entry(None, raw), record) is not None
+
+    def _opened(self, key: str, raw: bytes | None) -> Entry:
+        if raw is None:
+            return Entry(None, None)
+        try:
+            record = self._seal.open(raw)
+        except InvalidTokenError as error:
+            raise UnreadableRecordError(raw) from error
+        self.learn(key, record)
+        return Entry(record, raw)

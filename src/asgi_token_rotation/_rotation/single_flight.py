@@ -1,0 +1,115 @@
+"""One task for many who wait, and it outlives them all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """One object for each running event loop; those of closed loops are let go."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._of: dict[asyncio.AbstractEventLoop, T] = {}
+
+    def get(self) -> T:
+        """The running loop's object, made at the first call."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._of:
+            for other in [other for other in list(self._of) if other.is_closed()]:
+                self._of.pop(other, None)
+            self._of[loop] = self._make()
+        return self._of[loop]
+
+
+class Tasks:
+    """Detached tasks of one loop: no request's cancellation reaches them, and a shutdown can wait for them."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[object]] = set()
+
+    def spawn(self, work: Awaitable[T]) -> asyncio.Task[T]:
+        """Run the work apart from whoever asked for it, in a context of its own."""
+
+        async def detached() -> T:
+            return await work
+
+        task = asyncio.get_running_loop().create_task(detached(), context=contextvars.Context())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for all of them, those that they spawn included, and answer how many are left after so many seconds."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(set(self._running), timeout=left)
+        return len(self._running)
+
+
+class Flight(Generic[T]):
+    """One piece of work under way. It is *parked* where somebody else does the real work and it only watches."""
+
+    def __init__(self) -> None:
+        self._parked = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[T] | None = None
+
+    def park(self) -> None:
+        """Tell those who need not wait for another worker."""
+        if not self._parked.done():
+            self._parked.set_result(None)
+
+    async def wait(self, seconds: float, *, or_parked: bool = False) -> T | None:
+        """The result, or None after so many seconds, or as soon as it is parked. A cancelled waiter cancels nothing."""
+        task = self.task
+        assert task is not None  # noqa: S101 set before anyone can see the flight
+        await asyncio.wait(
+            {task, self._parked} if or_parked else {task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        return task.result() if task.done() and not task.cancelled() else None
+
+
+class SingleFlight(Generic[T]):
+    """At most one flight for each key and loop."""
+
+    def __init__(self, tasks: PerLoop[Tasks]) -> None:
+        self._tasks = tasks
+        self._flights: PerLoop[dict[Hashable, Flight[T]]] = PerLoop(dict)
+
+    def join(self, key: Hashable, work: Callable[[Flight[T]], Awaitable[T]]) -> tuple[Flight[T], bool]:
+        """The flight for the key, and whether this call started it."""
+        flights = self._flights.get()
+        if key in flights:
+            return flights[key], False
+        flight: Flight[T] = Flight()
+        flights[key] = flight
+        flight.task = self._tasks.get().spawn(work(flight))
+        flight.task.add_done_callback(lambda _: flights.pop(key) if flights.get(key) is flight else None)
+        return flight, True
+
+
+class Turns:
+    """One at a time for each key, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._turns: PerLoop[dict[str, tuple[asyncio.Lock, int]]] = PerLoop(dict)
+
+    async def take(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Run the work when the key is free."""
+        turns = self._turns.get()
+        turn, waiting = turns.get(key, (asyncio.Lock(), 0))
+        turns[key] = (turn, waiting + 1)
+        try:
+            async with turn:
+                return await work()
+        finally:
+            turn, waiting = turns[key]
+            if waiting == 1:
+                del turns[key]
+            else:
+                turns[key] = (turn, waiting - 1)

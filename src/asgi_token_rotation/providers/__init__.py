@@ -1,0 +1,6 @@
+"""Where users sign in. Providers are data."""
+
+from __future__ import annotations
+
+from .base import Provider as Provider
+from .credentials import Credentials as Credentials
