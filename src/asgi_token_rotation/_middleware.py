@@ -7,6 +7,7 @@ from typing import Unpack
 from starlette.requests import HTTPConnection
 
 from ._lifespan import lifespan
+from ._per_route import PER_ROUTE, serves_one_route
 from ._runtime import TokenRotation, TokenRotationOptions
 from ._visit import SCOPE_KEY
 from .errors import ConfigurationError
@@ -28,6 +29,13 @@ class TokenRotationMiddleware:
         if rotation is not None and options:
             raise ConfigurationError(
                 f"rotation= came together with {', '.join(options)}. Give these to TokenRotation(…) instead."
+            )
+        if rotation is None and serves_one_route(app):
+            raise ConfigurationError(PER_ROUTE)
+        if rotation is None and "secret" not in options:
+            raise ConfigurationError(
+                "TokenRotationMiddleware has neither rotation nor secret: expected rotation=TokenRotation(…), or its"
+                " options, with secret=… among them."
             )
         self.app = app
         self.rotation = rotation if rotation is not None else TokenRotation(**options)

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal, TypedDict
 
 import httpx
 
@@ -40,7 +40,7 @@ RECORD_SLACK = 60.0  # seconds for which a record outlives the last cookie that 
 class TokenRotationOptions(TypedDict, total=False):
     """The options of TokenRotation, for the middleware's flat form."""
 
-    secret: Required[str | Sequence[str]]
+    secret: str | Sequence[str]
     public_url: str | Sequence[str] | None
     providers: Sequence[Provider]
     callbacks: Callbacks
@@ -113,6 +113,7 @@ class TokenRotation:
             )
 
         self._store, self._owns_store = _opened_store(store, clock=clock)
+        self.base_path = base_path  # where the endpoints live; for integrations
         self._skip = skip
         self._shutdown_wait = refresh_options.shutdown_wait
         self._tasks: PerLoop[Tasks] = PerLoop(Tasks)

@@ -49,7 +49,7 @@ def session_cookie(
     provider: str | None = "credentials",
     claims: Mapping[str, Any] | None = None,
     dialect: Dialect = "authjs",
-    cookie: CookieOptions = CookieOptions(),  # noqa: B008 - frozen
+    cookie: CookieOptions = CookieOptions(),
     secure: bool = False,
     max_age: float = 30 * DAY,  # seconds
     clock: Callable[[], float] = time.time,

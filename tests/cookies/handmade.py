@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from asgi_token_rotation._cookies.ciphers import Encryption, b64url_encode, content_cipher
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from asgi_token_rotation._cookies.ciphers import Encryption, b64url_encode, content_cipher
 
 NOW = 1_800_000_000.0
 SECRET = "a-secret-of-more-than-32-characters!"

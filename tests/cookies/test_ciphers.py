@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hmac
+
 import pytest
-from asgi_token_rotation._cookies.ciphers import CBCHMAC, GCM, b64url_decode, b64url_encode, content_cipher
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from asgi_token_rotation._cookies.ciphers import CBCHMAC, GCM, Encryption, b64url_decode, b64url_encode, content_cipher
 
 KEY = bytes(range(64))
 IV = bytes.fromhex("1af38c2dc2b96ffdd86694092341bc04")
@@ -36,9 +39,9 @@ def test_nist_gcm() -> None:
 
 
 @pytest.mark.parametrize("encryption", ["A256GCM", "A256CBC-HS512"])
-def test_each_part_is_authenticated(encryption: str) -> None:
+def test_each_part_is_authenticated(encryption: Encryption) -> None:
     """One changed bit in ciphertext, IV, tag or AAD, or a part of another length, and nothing is decrypted."""
-    cipher = content_cipher(encryption, key=KEY if encryption != "A256GCM" else KEY[:32])  # type: ignore[arg-type]
+    cipher = content_cipher(encryption, key=KEY if encryption != "A256GCM" else KEY[:32])
     iv = IV[: cipher.iv_bytes]
     ciphertext, tag = cipher.encrypt(PLAINTEXT, iv=iv, aad=AAD)
     assert cipher.decrypt(ciphertext, iv=iv, tag=tag, aad=AAD) == PLAINTEXT
@@ -52,13 +55,21 @@ def test_each_part_is_authenticated(encryption: str) -> None:
     assert {cipher.decrypt(ciphertext, iv=iv, tag=tag, aad=wrong) for wrong in spoilt(AAD)} == {None}
 
 
+@pytest.mark.parametrize("shift", [-16, -1, 1, 16, 32, len(CIPHERTEXT)])
+def test_parts_have_their_lengths(shift: int) -> None:
+    """The tag covers IV and ciphertext in a row, so bytes moved from one to the other must be noticed by their lengths."""
+    row, cut = IV + CIPHERTEXT, 16 + shift
+    assert CBCHMAC(KEY).decrypt(row[cut:], iv=row[:cut], tag=TAG, aad=AAD) is None
+
+
 @pytest.mark.parametrize("block", [b"x" * 15 + b"\0", b"x" * 15 + b"\x11", b"x" * 14 + b"\x01\x02"])
 def test_padding_is_checked(block: bytes) -> None:
     """Wrong PKCS#7 padding under a right tag is refused."""
     cipher = CBCHMAC(KEY)
     encryptor = Cipher(algorithms.AES(KEY[32:]), modes.CBC(IV)).encryptor()
     ciphertext = encryptor.update(block) + encryptor.finalize()
-    tag = cipher._tag(ciphertext, IV, AAD)
+    signed = AAD + IV + ciphertext + (len(AAD) * 8).to_bytes(8, "big")
+    tag = hmac.digest(KEY[:32], signed, "sha512")[:32]
     assert cipher.decrypt(ciphertext, iv=IV, tag=tag, aad=AAD) is None
 
 
@@ -82,7 +93,9 @@ def test_base64url_has_one_spelling(text: bytes) -> None:
     assert b64url_encode(data) == text
 
 
-@pytest.mark.parametrize("text", [b"A", b"AB", b"AAB", b"AA==", b"AAA=", b"A+AA", b"A/AA", b" AAA", b"AA\nAA", b"AAAAA"])
+@pytest.mark.parametrize(
+    "text", [b"A", b"AB", b"AAB", b"AA==", b"AAA=", b"A+AA", b"A/AA", b" AAA", b"AA\nAA", b"AAAAA"]
+)
 def test_other_spellings_are_refused(text: bytes) -> None:
     """Padding, whitespace, the standard alphabet, stray bits and impossible lengths are no base64url."""
     with pytest.raises(ValueError):

@@ -3,9 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from asgi_token_rotation._cookies import json_codec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from asgi_token_rotation._cookies import json_codec
 
 PARSERS = [json_codec.parse_with_stdlib, json_codec.parser("orjson")]
 

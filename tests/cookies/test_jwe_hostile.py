@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from asgi_token_rotation._cookies.ciphers import b64url_decode, b64url_encode
 from asgi_token_rotation._cookies.jwe import MAX_RECORD_BYTES, MAX_TOKEN_BYTES, cookie_key_ring
 from asgi_token_rotation.errors import ExpiredTokenError, InvalidTokenError
 from cookies.handmade import NAME, NOW, OTHER, SECRET, token
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RING = cookie_key_ring([SECRET], cookie_name=NAME, dialect="authjs")
 CBC_RING = cookie_key_ring([SECRET], cookie_name=NAME, dialect="authjs", encryption="A256CBC-HS512")

@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from asgi_token_rotation._cookies import chunks
 from asgi_token_rotation._cookies.ciphers import b64url_decode
 from asgi_token_rotation._cookies.jwe import KeyRing, cookie_key_ring, sealed_cookie_key_ring
 from asgi_token_rotation.errors import ExpiredTokenError, InvalidTokenError
-from cookies.handmade import NOW, cookie_header, request, vectors
+from cookies.handmade import NOW, browser, cookie_header, request, vectors
 
 V4_NAME = "next-auth.session-token"
 
@@ -67,20 +68,26 @@ def test_chunks_that_authjs_wrote_are_read(vector: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vector", CHUNKS)
 def test_writes_replace_what_authjs_would_replace(vector: dict[str, Any]) -> None:
-    """C2, C4: names, order and removals are Auth.js's, but for cookies that only begin with the name."""
-    name = vector["cookie_name"].encode()
-    stored = {key.encode(): value.encode() for key, value in vector["request_cookies"].items()}
-    found = chunks.find(request(cookie_header(stored)), name)
-    attributes = chunks.Attributes(secure=False)
-    value = vector["value_to_store"] or ""
-    lines = chunks.write(name, value, attributes, max_age=60, present=found.names)
-    removed = {line for line in lines if b"Max-Age=0" in line}
-    expected = [c for c in vector["set_cookies"] if not c["name"].endswith("-legacy")]
-    if vector["id"] == "v5-chunk-empty-ignored":
-        assert lines == [name + b"=" + value.encode() + attributes.suffix(60), name + b".0=" + attributes.suffix(0),
-                         name + b".1=" + attributes.suffix(0)]  # fmt: skip
-        return
-    assert removed == {c["header"].encode() for c in expected if "maxAge" in c["options"]}
-    if len(value) < 3933:
-        assert [line.partition(b"=")[0].decode() for line in lines] == [c["name"] for c in expected]
-    assert all(len(line) <= 4096 for line in lines)
+    """C2, C4: names, order and removals are Auth.js's, but for cookies that only begin with the name.
+
+    Two deviations: our lines are filled up to 4096 bytes, so a value of 4000 needs one cookie where Auth.js uses two; and
+    cookies that are present with an empty value are removed too, where Auth.js v5 overlooks them.
+    """
+    name, value = vector["cookie_name"].encode(), vector["value_to_store"] or ""
+    stored = {key.encode(): text.encode() for key, text in vector["request_cookies"].items()}
+    present = chunks.find(request(cookie_header(stored)), name).names
+    lines = chunks.write(name, value, chunks.Attributes(secure=False), max_age=60, present=present)
+    jar = browser(lines, stored)
+    assert chunks.find(request(cookie_header(jar)), name).candidates == ([value.encode()] if value else [])
+    assert jar.keys() - {key for key in stored if key.endswith(b"-legacy")} == {
+        line.partition(b"=")[0] for line in lines if b"Max-Age=60" in line
+    }
+    expected = [cookie for cookie in vector["set_cookies"] if not cookie["name"].endswith("-legacy")]
+    if len(value) < vector_chunk_size(vector) and vector["id"] != "v5-chunk-empty-ignored":
+        assert [line.partition(b"=")[0].decode() for line in lines] == [cookie["name"] for cookie in expected]
+        removed = {cookie["header"].encode() for cookie in expected if "maxAge" in cookie["options"]}
+        assert {line for line in lines if b"Max-Age=0" in line} == removed
+
+
+def vector_chunk_size(vector: dict[str, Any]) -> int:
+    return 3933 if vector["id"].startswith("v4") else 3936

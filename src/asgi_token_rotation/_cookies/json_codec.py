@@ -12,8 +12,6 @@ MAX_DEPTH = 100  # of nested arrays and objects; what is deeper could exhaust th
 Parser = Callable[[bytes], Any]
 
 _PLAIN = frozenset((str, int, bool, type(None)))
-_SEQUENCES: tuple[type, ...] = (list, tuple)
-_CONTAINERS: tuple[type, ...] = (dict, list, tuple)
 _TWO_TO_63 = 2.0**63
 
 
@@ -70,20 +68,22 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON.")
 
 
-def _survey(value: object) -> bool:
+def _survey(value: Any) -> bool:
     """Whether there is a float so large that it may have been an integer. ValueError beyond ``MAX_DEPTH``."""
     huge = False
-    level: list[Any] = [(value,)]
+    level: list[Iterable[Any]] = [(value,)]
     for _ in range(MAX_DEPTH + 1):
-        deeper: list[Any] = []
-        for container in level:
-            items: Iterable[Any] = container if isinstance(container, _SEQUENCES) else container.values()
+        deeper: list[Iterable[Any]] = []
+        for items in level:
             for item in items:
-                if type(item) in _PLAIN:
+                kind: type[Any] = type(item)
+                if kind in _PLAIN:
                     continue
-                if isinstance(item, float):
+                if issubclass(kind, float):
                     huge = huge or not -_TWO_TO_63 < item < _TWO_TO_63
-                elif isinstance(item, _CONTAINERS):
+                elif issubclass(kind, dict):
+                    deeper.append(item.values())
+                elif issubclass(kind, (list, tuple)):
                     deeper.append(item)
         level = deeper
         if not level:
