@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,7 +102,7 @@ class Journal:
             self.add("log", line.strip())
 
     @contextlib.contextmanager
-    def listening(self, logger: str = "asgi_token_rotation") -> Iterator[None]:
+    def listening(self, logger: str = "asgi_token_rotation") -> Generator[None]:
         """Hear the warnings of that logger, too, but for the failed refreshes, which are events already."""
         handler = logging.StreamHandler(self)
         handler.setLevel(logging.WARNING)
@@ -140,7 +140,11 @@ def _sentence(event: Event, call: _Call | None, *, now: float) -> str:
         case "refresh_failed" if event.kind == "refused":
             return f"the back end refused to refresh {name}'s access token{_took(call)}: the session says so, until the next sign-in"
         case "refresh_failed":
-            wait = "" if event.retry_at is None else f", next attempt in {max(event.retry_at - now, 0):.0f} s at the earliest"
+            wait = (
+                ""
+                if event.retry_at is None
+                else f", next attempt in {max(event.retry_at - now, 0):.0f} s at the earliest"
+            )
             return f"{name}'s access token {_age(call)}: the refresh failed ({event.kind}{_took(call)}); nobody is signed out{wait}"
         case "stale_cookie":
             return "a cookie came that is older than what is still served: anonymous, and its token never reaches the back end"

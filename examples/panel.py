@@ -5,7 +5,6 @@ None of it belongs into a real application.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +70,11 @@ class LateRequestWatch:
         moves = self._journal.moves
 
         async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._journal.just_refreshed and self._journal.moves == moves:
+            if (
+                message["type"] == "http.response.start"
+                and self._journal.just_refreshed
+                and self._journal.moves == moves
+            ):
                 headers = message.get("headers", [])
                 if any(name.lower() == b"set-cookie" and value.startswith(SESSION_COOKIE) for name, value in headers):
                     self._journal.late_request()

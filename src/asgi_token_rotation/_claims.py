@@ -81,7 +81,9 @@ def restored(own: JWT, before: JWT) -> JWT:
     for claim in OURS:
         if claim not in before:
             token.pop(claim, None)
-    return {claim: before[claim] for claim in TOKEN_SET if claim in before and claim not in token} | token
+    # Without its provider nobody could refresh the session.
+    needed = (*TOKEN_SET, "provider")
+    return {claim: before[claim] for claim in needed if claim in before and claim not in token} | token
 
 
 def token_set_changed(own: JWT, before: JWT) -> bool:

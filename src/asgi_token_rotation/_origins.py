@@ -76,6 +76,11 @@ class Origins:
         self._own = frozenset(site.origin for site in self._sites)
         self._always_secure = all(site.secure for site in self._sites) if self._sites else None
 
+    @property
+    def known(self) -> frozenset[str]:
+        """The origins of ``public_url``, and the trusted ones."""
+        return self._own | self._trusted
+
     def secure(self, scope: Scope) -> bool:
         """Whether the browser's side of the connection is TLS, by ``public_url``; without one, by the server's word."""
         if self._always_secure is None:

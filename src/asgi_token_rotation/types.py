@@ -106,7 +106,7 @@ class TokenSet:
             )
         for name in ("expires_at", "refresh_expires_at"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, int | float):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise ValueError(f"{name} is a {type(value).__name__}: expected seconds since the epoch as a number.")
             if value is not None and not -MILLISECONDS_FROM < value < MILLISECONDS_FROM:
                 raise ValueError(

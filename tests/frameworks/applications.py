@@ -185,7 +185,7 @@ class Way:
     build: Callable[[World, Options], ASGIApp]
     endpoints: bool = True  # requests to the endpoints reach the middleware
     lifespan: bool = True  # the lifespan reaches the middleware
-    inside_errors: bool = False  # the 500 of an unhandled exception is made outside of the middleware
+    bare_errors: bool = False  # the 500 of an unhandled exception is made outside of the middleware
 
 
 def _starlette_middleware(world: World, options: Options) -> ASGIApp:
@@ -216,9 +216,9 @@ def _litestar_define_middleware(world: World, options: Options) -> ASGIApp:
 WAYS = (
     Way("plain wrap", lambda world, options: TokenRotationMiddleware(plain(world), **options)),
     Way("starlette wrap", lambda world, options: TokenRotationMiddleware(starlette(world, []), **options)),
-    Way("starlette Middleware", _starlette_middleware, inside_errors=True),
+    Way("starlette Middleware", _starlette_middleware, bare_errors=True),
     Way("fastapi wrap", lambda world, options: TokenRotationMiddleware(fastapi(world), **options)),
-    Way("fastapi add_middleware", _fastapi_add_middleware, inside_errors=True),
+    Way("fastapi add_middleware", _fastapi_add_middleware, bare_errors=True),
     Way("litestar wrap", lambda world, options: TokenRotationMiddleware(litestar_app(world), **options)),
     Way("litestar plugin", _litestar_plugin),
     Way("litestar asgi_handler", _litestar_asgi_handler, lifespan=False),

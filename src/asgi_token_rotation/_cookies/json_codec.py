@@ -76,7 +76,7 @@ def _survey(value: Any) -> bool:
         deeper: list[Iterable[Any]] = []
         for items in level:
             for item in items:
-                kind: type[Any] = type(item)
+                kind = item.__class__
                 if kind in _PLAIN:
                     continue
                 if issubclass(kind, float):

@@ -1,0 +1,1 @@
+"""What NextAuth's clients call, in their wire form (Auth.js contract, 4)."""
