@@ -63,7 +63,10 @@ def run(framework: str, *, port: int, lifetime: float) -> None:
         app = create_app(api=httpx.AsyncClient(base_url=url), secret=secrets.token_urlsafe(32), journal=journal)
         say(WHAT_TO_TRY.format(address=address_of(own), lifetime=lifetime))
         with journal.listening():
-            server(LateRequestWatch(app, journal=journal)).run(sockets=[own])
+            running = server(LateRequestWatch(app, journal=journal))
+            running.run(sockets=[own])
+    if not running.started:
+        raise SystemExit("The application did not start; the lines above say why.")
 
 
 def say(line: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from asgi_token_rotation import JWT, Event, Events, TokenSet
 
 KEPT = 300  # notes
-LATE_REQUESTS_TOGETHER = 0.5  # seconds in which late requests are counted into one note
+LATE_REQUESTS_TOGETHER = 1.0  # seconds in which late requests are counted into one note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,9 @@ def _sentence(event: Event, call: _Call | None, *, now: float) -> str:
 def _age(call: _Call | None) -> str:
     if call is None or call.left is None:
         return "was due"
-    return f"had {call.left:.0f} s left" if call.left > 0 else f"had expired {-call.left:.0f} s ago"
+    if call.left > 0:
+        return f"had {call.left:.0f} s left"
+    return f"had expired {-call.left:.0f} s ago" if call.left <= -1 else "had just expired"
 
 
 def _took(call: _Call | None) -> str:

@@ -14,11 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from http.cookiejar import CookieJar
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
@@ -39,26 +38,78 @@ class Browser:
         """What the application answers: to a GET, or to a POST of the form."""
         body = None if form is None else urlencode(form).encode()
         with self._opener.open(Request(self._address + path, data=body), timeout=20) as response:  # noqa: S310 our own
-            return response.read().decode()
+            content: bytes = response.read()
+        return content.decode()
 
-    def json(self, path: str, form: dict[str, str] | None = None) -> Any:
-        """The same, as JSON."""
-        return json.loads(self.text(path, form))
+    def json(self, path: str) -> Any:
+        """The answer to a GET, as JSON."""
+        return json.loads(self.text(path))
+
+
+class Output:
+    """What a process prints, line by line, shown as it comes."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def find(self, pattern: str, *, within: float) -> str:
+        """The first match in a line to come; SystemExit where it does not come within so many seconds."""
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                line = self._lines.get(timeout=max(deadline - time.monotonic(), 0))
+            except Empty:
+                raise SystemExit(f"No line with {pattern!r} came within {within:g} s.") from None
+            match = re.search(pattern, line)
+            if match:
+                return match[0]
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            print("   ", line, end="", flush=True)
+            self._lines.put(line)
 
 
 def main(target: str) -> None:
     """One run of ``make demo`` or ``make demo-litestar``, on a free port."""
-    command = ["make", "--no-print-directory", target, "PORT=0"]
-    demo = subprocess.Popen(  # noqa: S603 our own command
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    demo = subprocess.Popen(  # noqa: S603 the target is one of our own
+        ["make", "--no-print-directory", target, "PORT=0"],  # noqa: S607 whatever make there is
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
+    assert demo.stdout is not None  # noqa: S101 it is a pipe
+    output = Output(demo.stdout)
     try:
-        line_with = _reader(demo)
-        address = line_with(r"http://127\.0\.0\.1:\d+", within=START).strip()
-        use(Browser(address))
-        line_with(r"signed in", within=5)
-        wait_for_rotation(Browser(address), line_with)
+        use(Browser(output.find(r"http://127\.0\.0\.1:\d+", within=START)), output)
     finally:
         os.killpg(demo.pid, signal.SIGINT)
         demo.wait(timeout=STOP)
-    print(f"make {target}: all as expected.")
+    output.find("Stopped", within=1)
+    print(f"make {target} does what it should.")
+
+
+def use(browser: Browser, output: Output) -> None:
+    """Open the page, sign in as the page's form does, and visit until the access token was refreshed."""
+    if "Token rotation" not in browser.text("/"):
+        raise SystemExit("The page is not the one that was expected.")
+    token = browser.json("/api/auth/csrf")["csrfToken"]
+    browser.text(
+        "/api/auth/callback/credentials",
+        {"username": "ada", "password": "lovelace", "csrfToken": token, "callbackUrl": "/"},
+    )
+    output.find("Ada signed in", within=5)
+    deadline = time.monotonic() + ROTATION
+    while browser.json("/api/auth/session").get("generation", 0) == 0:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"The access token was not refreshed within {ROTATION:g} s.")
+        time.sleep(1)
+    output.find("Ada's access token had .* refreshed, generation 1", within=5)
+    browser.json("/api/profile")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

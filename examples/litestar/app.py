@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from litestar import Litestar, Request, WebSocket, asgi, get, websocket
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 from litestar.response import File
 
@@ -84,7 +85,7 @@ async def session(params: SessionParams) -> Session:
 
 
 @get("/api/me", guards=[requires_session])
-async def me(session: Session) -> dict[str, Any]:
+async def me(session: NamedDependency[Session]) -> dict[str, Any]:
     """The session, for those who have one: the guard answers 401 to all others."""
     return session
 
@@ -103,7 +104,7 @@ async def profile(request: Request[Any, Any, State], state: State) -> Any:
 
 
 @websocket("/api/hello")
-async def hello(socket: WebSocket[Any, Any, State], session: Session) -> None:
+async def hello(socket: WebSocket[Any, Any, State], session: NamedDependency[Session]) -> None:
     """A WebSocket has the session as well, and a rotation at its handshake reaches the cookie."""
     await socket.accept()
     await socket.send_json({"hello": session.user["name"] if session.user else "stranger"})

@@ -52,6 +52,11 @@ function show(session) {
   draw();
 }
 
+function notice(text) {
+  element("notice").textContent = text;
+  element("notice").hidden = text === "";
+}
+
 function remember() {
   if (!state.session) {
     state.lives = [];

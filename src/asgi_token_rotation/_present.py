@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from ._rotation.policy import moment, refresh_at
 from .options import RefreshOptions
@@ -41,5 +42,5 @@ def shows(value: Any, secret: str) -> bool:
     if isinstance(value, str):
         return value == secret
     if isinstance(value, dict):
-        return any(shows(item, secret) for item in value.values())
-    return isinstance(value, list | tuple) and any(shows(item, secret) for item in value)
+        return any(shows(item, secret) for item in cast("dict[object, object]", value).values())
+    return isinstance(value, list | tuple) and any(shows(item, secret) for item in cast("Iterable[object]", value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ._claims import copy_of, restored
 from ._present import shows
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 async def settled(value: Awaitable[T] | T) -> T:
     """What a callback answered, sync or async."""
-    return await value if inspect.isawaitable(value) else value
+    return cast("T", await value if inspect.isawaitable(value) else value)
 
 
 class UserCode:
@@ -39,16 +39,15 @@ class UserCode:
         """
         if self._callbacks.jwt is None:
             return token
-        answer: object = await settled(
-            self._callbacks.jwt(JWTParams(token=copy_of(token), connection=self._connection, **params))
-        )
+        full = JWTParams(token=copy_of(token), connection=self._connection, **params)
+        answer = cast("object", await settled(self._callbacks.jwt(full)))
         if answer is None:
             return None
         if not isinstance(answer, dict):
             raise TypeError(
                 f"The jwt callback answered a {type(answer).__name__}: expected the token (a dict), or None to end the session."
             )
-        own = restored(answer, token)
+        own = restored(cast("JWT", answer), token)
         if own != token:
             _must_be_json(own)
         return own
@@ -58,9 +57,8 @@ class UserCode:
         if self._callbacks.session is None:
             return default
         error = default.error
-        answer: object = await settled(
-            self._callbacks.session(SessionParams(session=default, token=copy_of(token), connection=self._connection))
-        )
+        params = SessionParams(session=default, token=copy_of(token), connection=self._connection)
+        answer = cast("object", await settled(self._callbacks.session(params)))
         if not isinstance(answer, dict):
             raise TypeError(
                 f"The session callback answered a {type(answer).__name__}: expected the session. Return params.session."
@@ -70,7 +68,7 @@ class UserCode:
             raise TokenExposedError(
                 "The session callback put the refresh token into the session, where the browser sees it. Leave it out."
             )
-        session = Session(answer, error=error)
+        session = Session(cast("JWT", answer), error=error)
         if error is not None and "error" not in answer:
             del session["error"]
         return session

@@ -31,7 +31,7 @@ class AccessTokenAuth(httpx.Auth):
         token = await get_access_token(self._connection)
         request.headers["Authorization"] = f"Bearer {token}"
         response = yield request
-        if response.status_code != httpx.codes.UNAUTHORIZED:
+        if response.status_code != 401:
             return
         try:
             token = await get_access_token(self._connection, rejected=token)

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 
 from asgi_token_rotation.types import ASGIApp
-
 from frameworks.applications import COOKIE
 
 

@@ -4,12 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from asgi import request, running, set_cookies, websocket_handshake
 
+from asgi import request, running, set_cookies, websocket_handshake
 from asgi_token_rotation import TokenRotation, TokenRotationMiddleware
 from asgi_token_rotation.testing import session_cookie
 from asgi_token_rotation.types import Message, Receive, Scope, Send
-
 from frameworks.applications import COOKIE, SECRET, WAYS, Way, World
 from frameworks.browser import browser, me, session_cookie_of, sign_in, sign_out, user_in
 
@@ -40,7 +39,9 @@ def as_header(cookies: dict[str, str]) -> dict[str, str]:
 
 def said(messages: list[Message]) -> str | None:
     """Whose session the WebSocket sent."""
-    return next(user_in(message.get("text") or message["bytes"]) for message in messages if message["type"] == "websocket.send")
+    return next(
+        user_in(message.get("text") or message["bytes"]) for message in messages if message["type"] == "websocket.send"
+    )
 
 
 @with_endpoints
@@ -260,7 +261,14 @@ async def test_the_messages_of_the_application_are_not_changed(world: World) -> 
     own: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        own.append({"type": "http.response.start", "status": 200, "headers": (pair for pair in ((b"x-own", b"1"),)), "trailers": True})
+        own.append(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": (pair for pair in ((b"x-own", b"1"),)),
+                "trailers": True,
+            }
+        )
         own.append({"type": "http.response.body", "body": b"", "own": 1})
         for message in own:
             await send(message)

@@ -38,7 +38,7 @@ def served(app: ASGIApp) -> Iterator[str]:
                 assert thread.is_alive(), "the server did not start"
                 assert time.monotonic() - began < PATIENCE
                 time.sleep(0.01)
-            yield "127.0.0.1:{}".format(listener.getsockname()[1])
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

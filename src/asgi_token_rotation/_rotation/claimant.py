@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from .._claims import copy_of
@@ -44,6 +45,7 @@ class Result:
     rotated: JWT | None = field(default=None, repr=False)  # the token that this claim published
     retry_at: float | None = None
     sole: bool = False  # it could not be published
+    dropped: bool = False  # the claim was another's by then, so the outcome counts for nothing
 
 
 class Claimant:
@@ -71,6 +73,7 @@ class Claimant:
         self._entry: Entry | None = None
         self._failures = 0
         self._doubted = False
+        self._cut_before = False
 
     async def claim(self, entry: Entry, *, presented: int) -> bool:
         """Write the claim, immediately before the provider is asked; False where somebody else was faster."""
@@ -84,24 +87,32 @@ class Claimant:
         )
         return await self._hold(entry, record)
 
-    async def take_over(self, entry: Entry, record: Record) -> bool:
+    async def take_over(self, entry: Entry, record: Record, *, presented: int) -> bool:
         """Take the claim of an owner that stopped beating; False where it moved after all."""
-        return await self._hold(entry, records.taken_over(record, self._claim))
+        now = self._tools.clock()
+        taken = records.taken_over(record, self._claim, presented=presented, grace=self._options.grace, now=now)
+        return await self._hold(entry, taken)
 
-    async def _hold(self, entry: Entry, record: Record) -> bool:
+    async def _hold(self, entry: Entry, record: Record | None) -> bool:
+        if record is None:
+            return False
         self._failures, self._doubted = record.failures, record.kind == "doubtful"
+        self._cut_before = record.kind == "ambiguous"
         self._entry = await self._ledger.replace(self._key, entry, record)
         return self._entry is not None
 
     async def refresh(self, *, attempts: int) -> Result:
-        """Ask the provider and publish. ``attempts``: how often an ambiguous call may be made."""
+        """Ask the provider and publish. ``attempts``: how often an ambiguous call may be made.
+
+        A provider that cuts every connection gets one call a back-off window, like one that is down: after a second cut
+        there is no attempt at once any more.
+        """
+        last = attempts < 2 or self._cut_before
         async with self._beating():
             answer = await self._call()
-            if (
-                isinstance(answer, Failure)
-                and attempts > 1
-                and self._consequence(answer, last_attempt=False) == "again"
-            ):
+            if isinstance(answer, Failure) and self._consequence(answer, last_attempt=last) == "again":
+                if not await self._beat():
+                    return Result(None, dropped=True)  # a call of ours would run beside that of the claim's new owner
                 answer = await self._call()
             return await (self._publish(answer) if isinstance(answer, TokenSet) else self._publish_failure(answer))
 
@@ -115,7 +126,11 @@ class Claimant:
                 answer = self._refresh(copy_of(self._token))
                 tokens = await answer if inspect.isawaitable(answer) else answer
             return _checked(tokens)
-        except Exception as error:  # noqa: BLE001 whatever user code raises, a session must not pay for it
+        except (Exception, asyncio.CancelledError) as error:
+            # Whatever user code raises, a session must not pay for it.
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
             failure = judge(error, now=self._tools.clock())
             level = logger.error if failure.unexpected or failure.kind == "misconfigured" else logger.warning
             level("session %s: the refresh failed (%s): %s", session_name(self._key), failure.kind, where(error))
@@ -133,34 +148,42 @@ class Claimant:
 
         change = await self._persistently(transition)
         if change is None:
-            record = transition(None)
-            assert record is not None  # noqa: S101 a session without a record takes any success
-            logger.error(
-                "session %s: the rotation could not be published; the cookie is its only holder",
-                session_name(self._key),
-            )
-            self._ledger.learn(self._key, record)
-            return Result(record, rotated=record.token, sole=True)
-        if not change.made:
+            return self._only_held(transition)
+        published = change.record.token if change.record else None
+        # A write whose answer was lost has arrived all the same.
+        arrived = published is not None and published.get("access_token") == tokens.access_token
+        if not change.made and not arrived:
             logger.warning(
                 "session %s: a rotation was dropped, the session moved on or ended meanwhile", session_name(self._key)
             )
             return Result(change.record)
-        return Result(change.record, rotated=change.record.token if change.record else None)
+        return Result(change.record, rotated=published)
+
+    def _only_held(self, transition: Callable[[Record | None], Record | None]) -> Result:
+        """A rotation that the store did not take: this process and the cookie are its only holders."""
+        known = self._ledger.known(self._key)
+        record = transition(known)
+        if record is None:
+            return Result(known)
+        logger.error(
+            "session %s: the rotation could not be published; the cookie is its only holder", session_name(self._key)
+        )
+        self._ledger.learn(self._key, record)
+        return Result(record, rotated=record.token, sole=True)
 
     async def _publish_failure(self, failure: Failure) -> Result:
         now = self._tools.clock()
         if self._consequence(failure, last_attempt=True) == "refuse":
             change = await self._persistently(lambda record: records.refused(record, self._claim.owner, now=now))
             # A refusal that could not be read again may be the loser's of two workers, of which the winner lives.
-            return Result(None, "store") if change is None else Result(change.record, "refused")
+            return _outcome(change, "store" if change is None else "refused")
         retry_at = now + back_off(self._failures + 1, jitter=self._tools.random(), retry_after=failure.retry_after)
         kind: FailureKind = failure.kind if failure.kind in ("throttled", "misconfigured") else "unavailable"
-        noted = "doubtful" if failure.doubtful else kind
+        noted = "doubtful" if failure.doubtful else "ambiguous" if failure.kind == "ambiguous" else kind
         change = await self._persistently(
             lambda record: records.failed(record, self._claim.owner, kind=noted, retry_at=retry_at, now=now)
         )
-        return Result(change.record if change else None, kind, retry_at=retry_at)
+        return _outcome(change, kind, retry_at=retry_at)
 
     async def _persistently(self, transition: Callable[[Record | None], Record | None]) -> Change | None:
         """Make the change, for ``PUBLISH_FOR`` seconds if need be; None where the store did not come back."""
@@ -178,30 +201,41 @@ class Claimant:
             await self._tools.sleep(BETWEEN_PUBLICATIONS)
 
     @contextlib.asynccontextmanager
-    async def _beating(self) -> AsyncIterator[None]:
-        beats = asyncio.get_running_loop().create_task(self._beat())
+    async def _beating(self) -> AsyncGenerator[None]:
+        beats = asyncio.get_running_loop().create_task(self._keep_beating())
         try:
             yield
         finally:
             beats.cancel()
             await asyncio.wait({beats})
 
-    async def _beat(self) -> None:
+    async def _keep_beating(self) -> None:
         while True:
             await self._tools.sleep(self._options.lease / 3)
-            try:
-                change = await self._ledger.change(
-                    self._key, lambda record: records.beaten(record, self._claim.owner), entry=self._entry
-                )
-            except StoreError:
-                self._entry = None
-                continue
-            if not change.made:
+            if await self._beat() is False:
                 return  # taken over, or ended: the outcome will be judged when it comes
-            self._entry = None
+
+    async def _beat(self) -> bool | None:
+        """One beat: whether the claim is still ours; None where the store does not say."""
+        entry, self._entry = self._entry, None
+        try:
+            change = await self._ledger.change(
+                self._key, lambda record: records.beaten(record, self._claim.owner), entry=entry
+            )
+        except StoreError:
+            return None
+        return change.made
+
+
+def _outcome(change: Change | None, kind: FailureKind, *, retry_at: float | None = None) -> Result:
+    if change is None:
+        return Result(None, kind, retry_at=retry_at)
+    return Result(change.record, kind, retry_at=retry_at, dropped=not change.made)
 
 
 def _checked(answer: object) -> TokenSet:
     if not isinstance(answer, TokenSet):
-        raise TypeError(f"refresh answered a {type(answer).__name__}: expected a TokenSet.")
+        logger.error("refresh answered a %s: expected a TokenSet.", type(answer).__name__)
+        raise TypeError("refresh answered no TokenSet")
+    json.dumps([answer.refresh_token, answer.id_token, answer.scope])  # what can't be sealed fails here, as user code
     return answer

@@ -16,6 +16,7 @@ from .single_flight import Turns
 V = TypeVar("V")
 
 KNOWN_SESSIONS = 20_000
+TRIES = 100  # lost races in a row after which a store's compare-and-set is held to be broken
 
 
 class UnreadableRecordError(StoreError):
@@ -27,7 +28,7 @@ class UnreadableRecordError(StoreError):
 
 
 class Bounded(Generic[V]):
-    """A table that forgets what was touched longest ago."""
+    """A table that forgets what was put longest ago."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -54,7 +55,11 @@ class Bounded(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What stands in the store: the record, and the bytes that a compare-and-set must name."""
+    """The record, and the bytes in the store that a compare-and-set must name.
+
+    The record is the store's, unless this process knows of a newer generation that the store lost or never took: then
+    every decision and the next write go by that one.
+    """
 
     record: Record | None
     raw: bytes | None
@@ -120,11 +125,14 @@ class Ledger:
 
         async def work() -> Change:
             current = entry or await self.read(key)
-            while (record := transition(current.record)) is not None:
+            for _ in range(TRIES):
+                record = transition(current.record)
+                if record is None:
+                    return Change(made=False, record=current.record)
                 if await self.replace(key, current, record) is not None:
                     return Change(made=True, record=record)
                 current = await self.read(key)
-            return Change(made=False, record=current.record)
+            raise StoreError(f"The store refused a compare-and-set {TRIES} times in a row.")
 
         return await self._turns.take(key, work)
 
@@ -133,11 +141,18 @@ class Ledger:
         return await self.replace(key, Entry(None, raw), record) is not None
 
     def _opened(self, key: str, raw: bytes | None) -> Entry:
-        if raw is None:
-            return Entry(None, None)
         try:
-            record = self._seal.open(raw)
+            record = None if raw is None else self._seal.open(raw)
         except InvalidTokenError as error:
-            raise UnreadableRecordError(raw) from error
-        self.learn(key, record)
-        return Entry(record, raw)
+            raise UnreadableRecordError(raw or b"") from error
+        known = self._known.get(key)
+        if record is not None:
+            self.learn(key, record)
+        return Entry(known if _lost(known, record) else record, raw)
+
+
+def _lost(known: Record | None, record: Record | None) -> bool:
+    """Whether the store has lost, or never took, the newest generation that this process knows of."""
+    if known is None or known.state == "ended":
+        return False  # an end that the store does not have is written by whoever ends the session again
+    return record is None or (record.state != "ended" and record.generation < known.generation)

@@ -41,7 +41,7 @@ class Record:
     delivered: float | None = None  # when the browser was seen to have the newest generation
     retry_at: float | None = None
     failures: int = 0
-    kind: str | None = None  # of the last failure; "doubtful": a refusal that awaits its second attempt
+    kind: str | None = None  # of the last failure; "doubtful": a refusal that awaits its second attempt; "ambiguous"
     claim: Claim | None = None  # in state claimed
     reason: str | None = None  # in state ended
     at: float = 0.0  # in state ended
@@ -70,10 +70,13 @@ def place(record: Record | None, generation: int, *, now: float) -> Place:
     return "stale"
 
 
-def claimed(record: Record | None, token: JWT, claim: Claim, *, presented: int, grace: float, now: float) -> Record:
-    """A claim on the refresh of ``token``, with the presented cookie noted as delivered."""
-    if record is None or record.generation < token["generation"]:
-        record = first(token, now=now)
+def claimed(
+    record: Record | None, token: JWT, claim: Claim, *, presented: int, grace: float, now: float
+) -> Record | None:
+    """A claim on the refresh of ``token``, with the presented cookie noted as delivered; None where nobody may ask."""
+    record = _of_token(record, token, now=now)
+    if record.state != "live":
+        return None
     if presented >= record.generation:
         record = _delivered(record, grace=grace, now=now)
     return replace(_without_dead_token(record, now=now), state="claimed", claim=claim)
@@ -86,8 +89,12 @@ def beaten(record: Record | None, owner: str) -> Record | None:
     return replace(record, claim=replace(record.claim, beat=record.claim.beat + 1))
 
 
-def taken_over(record: Record, claim: Claim) -> Record:
+def taken_over(record: Record, claim: Claim, *, presented: int, grace: float, now: float) -> Record | None:
     """The claim of an owner that stopped beating, in another's hands. The token may have been sent already."""
+    if record.state != "claimed":
+        return None
+    if presented >= record.generation:
+        record = _delivered(record, grace=grace, now=now)
     return replace(record, claim=claim)
 
 
@@ -99,8 +106,7 @@ def refreshed(
     ``sent`` is the token that was refreshed. A success wins over a claim of another and over a refusal of the same
     generation; over a newer generation only where an update came between, which left the refresh token as it was.
     """
-    if record is None or record.generation < sent["generation"]:
-        record = _delivered(first(sent, now=now), grace=grace, now=now)
+    record = _of_token(record, sent, now=now)
     if record.state == "ended":
         return None
     base = sent
@@ -114,11 +120,26 @@ def refreshed(
 
 
 def updated(
-    record: Record | None, presented: JWT, token: JWT, *, grace: float, undelivered: float, now: float
-) -> Record:
-    """The claims of an update published, on top of what is there: a claim, a refusal, a back-off stay."""
-    if record is None or record.generation < presented["generation"]:
-        record = first(presented, now=now)
+    record: Record | None,
+    presented: JWT,
+    token: JWT,
+    *,
+    rotation: bool,
+    grace: float,
+    undelivered: float,
+    now: float,
+) -> Record | None:
+    """The claims of an update published, on top of what is there; None where the session has ended.
+
+    A claim, a refusal, a back-off stay. Where the update brought a token set of its own, it is a ``rotation``, and what
+    was known of the old one's failures is over; a claim still stays, since its call is under way.
+    """
+    record = _of_token(record, presented, now=now)
+    if record.state == "ended":
+        return None
+    if rotation:
+        state: State = "live" if record.state == "refused" else record.state
+        record = replace(record, state=state, failures=0, retry_at=None, kind=None)
     return _published(record, bare(token), replaced=presented, grace=grace, undelivered=undelivered, now=now)
 
 
@@ -126,16 +147,16 @@ def failed(record: Record | None, owner: str, *, kind: str, retry_at: float, now
     """A failure noted, if the claim is still the owner's."""
     if record is None or record.claim is None or record.claim.owner != owner:
         return None
-    record = _without_dead_token(record, now=now)
-    return replace(record, state="live", claim=None, failures=record.failures + 1, retry_at=retry_at, kind=kind)
+    record = replace(record, state="live", claim=None, failures=record.failures + 1, retry_at=retry_at, kind=kind)
+    return _without_dead_token(record, now=now)
 
 
 def refused(record: Record | None, owner: str, *, now: float) -> Record | None:
     """The refresh token known dead, if the claim is still the owner's."""
     if record is None or record.claim is None or record.claim.owner != owner:
         return None
-    record = _without_dead_token(record, now=now)
-    return replace(record, state="refused", claim=None, failures=0, retry_at=None, kind="refused")
+    record = replace(record, state="refused", claim=None, failures=0, retry_at=None, kind="refused")
+    return _without_dead_token(record, now=now)
 
 
 def noted(record: Record | None, generation: int, *, grace: float, now: float) -> Record | None:
@@ -150,6 +171,13 @@ def ended(record: Record | None, generation: int, *, reason: str, now: float) ->
     if record is not None and record.state == "ended":
         return None
     return Record(state="ended", generation=max(generation, record.generation if record else 0), reason=reason, at=now)
+
+
+def _of_token(record: Record | None, token: JWT, *, now: float) -> Record:
+    """The record that a transition of ``token`` starts from: none, or one that lost a write, is begun anew."""
+    if record is None or (record.state != "ended" and record.generation < token["generation"]):
+        return first(token, now=now)
+    return record
 
 
 def _delivered(record: Record, *, grace: float, now: float) -> Record:

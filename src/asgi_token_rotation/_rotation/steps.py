@@ -35,6 +35,17 @@ class Step:
     kind: FailureKind | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a session stands for the cookie that was presented. ``token`` is the newest that it may have."""
+
+    token: JWT | None = field(repr=False)  # None: the session ended, or the cookie is stale
+    kind: FailureKind | None = None  # why the access token is not fresh
+    stale: bool = False
+    looked: bool = False  # the record was read or written for it
+    sole: bool = False  # the rotation could not be published: the cookie is its only holder
+
+
 def newest_for(record: Record | None, token: JWT, *, now: float) -> Step:
     """What a cookie gets of what is known: its own token, a newer one, or none."""
     where = place(record, token["generation"], now=now)
@@ -64,6 +75,15 @@ def next_step(record: Record | None, token: JWT, demand: Demand, *, now: float) 
 
 
 def _kind(noted: str | None) -> FailureKind:
-    if noted == "throttled" or noted == "misconfigured":
-        return noted
+    if noted == "throttled":
+        return "throttled"
+    if noted == "misconfigured":
+        return "misconfigured"
     return "unavailable"  # a doubtful refusal is not one yet
+
+
+def standing_of(step: Step, *, looked: bool = False, sole: bool = False) -> Standing:
+    """What a decision means for the cookie that was presented."""
+    if step.action in ("stale", "ended"):
+        return Standing(None, stale=step.action == "stale", looked=looked)
+    return Standing(step.token, step.kind, looked=looked, sole=sole)

@@ -14,7 +14,7 @@ def refusal(session: Session, *, allow_error: bool = False) -> str | None:
     Refused are anonymous sessions and, unless ``allow_error``, those whose refresh token the provider refused for good.
     A session whose provider is only unavailable enters: its ``error`` says so.
     """
-    if not session and session.error is None:
+    if not session:
         return "Not authenticated"
     return None if allow_error or not is_final(session.error) else session.error
 

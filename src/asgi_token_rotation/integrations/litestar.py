@@ -26,6 +26,7 @@ from litestar.exceptions import NotAuthorizedException, NotFoundException, WebSo
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.plugins import InitPlugin
+from litestar.types import Scope as LitestarScope
 
 from litestar import Litestar
 
@@ -54,7 +55,7 @@ def requires_session(connection: ASGIConnection[Any, Any, Any, Any], _handler: B
     raise NotAuthorizedException(detail=reason)
 
 
-def provide_session(scope: Scope) -> Session:
+def provide_session(scope: LitestarScope) -> Session:
     """What the dependency ``session`` gives: the session, which is empty for somebody anonymous."""
     return get_session(scope)
 

@@ -65,9 +65,15 @@ def judge(error: BaseException, *, now: float) -> Failure:
     if isinstance(error, RefreshUnavailableError):
         told = _bounded(error.retry_after)
         return Failure("unavailable" if told is None else "throttled", retry_after=told)
-    response = getattr(error, "response", None)
-    if response is not None and isinstance(getattr(response, "status_code", None), int):
-        return judge_response(response.status_code, response.headers, _body(response), now=now)
+    if isinstance(error, asyncio.CancelledError):
+        return Failure("ambiguous")
+    try:
+        response: Any = getattr(error, "response", None)
+        status, headers = getattr(response, "status_code", None), getattr(response, "headers", None)
+    except Exception:  # noqa: BLE001 an error whose attributes raise errors is none of httpx's
+        return Failure("unavailable", unexpected=True)
+    if isinstance(status, int):
+        return judge_response(status, headers if isinstance(headers, Mapping) else {}, _body(response), now=now)
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _NEVER_SENT or isinstance(error, ConnectionRefusedError):
         return Failure("unavailable")
@@ -79,7 +85,7 @@ def judge(error: BaseException, *, now: float) -> Failure:
 def judge_response(status: int, headers: Mapping[str, str], body: bytes | None, *, now: float) -> Failure:
     """What an error answer of a token endpoint means (RFC 6749, 5.2, and what real servers do instead)."""
     document = _json(body)
-    code = document.get("error") if isinstance(document, dict) else None
+    code = _error_code(document)
     client_error = 400 <= status < 500
     if client_error and code == "invalid_grant":
         return Failure("refused")
@@ -98,7 +104,7 @@ def judge_response(status: int, headers: Mapping[str, str], body: bytes | None, 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """The seconds to wait that ``Retry-After`` (RFC 9110, 10.2.3) or ``X-Retry-After`` name, an hour at most."""
     text = headers.get("retry-after") or headers.get("x-retry-after")
-    if not text:
+    if not isinstance(text, str) or not text:  # pyright: ignore[reportUnnecessaryIsInstance] other clients' headers
         return None
     try:
         return _bounded(float(text))
@@ -110,13 +116,21 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
         return None
 
 
-def _bounded(seconds: float | None) -> float | None:
-    if seconds is None or seconds != seconds:  # NaN
+def _bounded(seconds: object) -> float | None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:  # NaN
         return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 
 _NOT_JSON = object()
+
+
+def _error_code(document: Any) -> str | None:
+    try:
+        code = document["error"]
+    except (TypeError, LookupError):
+        return None
+    return code if isinstance(code, str) else None  # {"error": {"code": 400, …}} is no OAuth error
 
 
 def _json(body: bytes | None) -> Any:

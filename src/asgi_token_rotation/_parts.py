@@ -1,0 +1,32 @@
+"""What all visits share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ._cookies.session_cookie import SessionCookie
+from ._log import Once
+from ._origins import Origins
+from ._rotation.claimant import Tools
+from ._rotation.rotator import Rotator
+from .options import Lifetime, RefreshOptions
+from .types import Callbacks, Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts that the runtime builds, for one request after the other."""
+
+    origins: Origins
+    secure_cookie: SessionCookie
+    plain_cookie: SessionCookie
+    rotator: Rotator
+    callbacks: Callbacks
+    options: RefreshOptions
+    lifetime: Lifetime
+    emit: Callable[[Event], None]
+    tools: Tools
+    state_key: str
+    mark: str | None  # of this process, where the store is not shared
+    once: Once = field(default_factory=Once)
