@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+from examples.journal import Journal
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from asgi_token_rotation.types import ASGIApp, Message, Receive, Scope, Send
-from examples.journal import Journal
 
 SESSION_COOKIE = b"authjs.session-token"
 

@@ -41,7 +41,7 @@ class Rig:
         self.server = server or TokenServer(clock=self.clock)
         self.events: list[Event] = []
         provider = Credentials(authorize=self.server.authorize, refresh=self.server.refresh)
-        handlers = {name: self.events.append for name in Events.__dataclass_fields__}
+        handlers = dict.fromkeys(Events.__dataclass_fields__, self.events.append)
         given: dict[str, Any] = {
             "secret": SECRET, "providers": [provider], "events": Events(**handlers), "clock": self.clock, **options,
         }  # fmt: skip
@@ -112,7 +112,7 @@ async def _me(request: Request) -> Response:
 
 
 async def _token(request: Request) -> Response:
-    return JSONResponse(await get_token(request))
+    return JSONResponse(get_token(request))
 
 
 async def _access_token(request: Request) -> Response:

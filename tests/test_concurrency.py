@@ -7,6 +7,7 @@ import random
 
 import httpx
 import pytest
+
 from rig import Rig, user_of, written
 
 REQUESTS = 200

@@ -26,9 +26,9 @@ from asgi_token_rotation.testing import Clock
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the examples are no part of the package: they are found from the root
 
-from examples.back_end import BackEnd
-from examples.journal import Journal
-from examples.panel import LateRequestWatch
+from examples.back_end import BackEnd  # noqa: E402
+from examples.journal import Journal  # noqa: E402
+from examples.panel import LateRequestWatch  # noqa: E402
 
 FRAMEWORKS = ("fastapi", "litestar")
 SECRET = "a secret of an example that is long enough"

@@ -6,7 +6,6 @@ import asyncio
 
 import httpx
 import pytest
-from rig import COOKIE, SECRET, Rig, cleared, until, user_of, written
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -26,6 +25,7 @@ from asgi_token_rotation import (
 )
 from asgi_token_rotation.stores import MemoryStore
 from asgi_token_rotation.testing import Clock, TokenServer, session_cookie
+from rig import COOKIE, SECRET, Rig, cleared, until, user_of, written
 
 
 @pytest.fixture

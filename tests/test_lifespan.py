@@ -17,11 +17,14 @@ OVER = {"type": "lifespan.shutdown.complete"}
 def around(app: ASGIApp, closed: list[str]) -> ASGIApp:
     """An application whose lifespan is passed on, with a shutdown of ours that notes when it ran."""
 
+    async def drain() -> None:
+        closed.append("drained")
+
     async def shutdown() -> None:
         closed.append("ours")
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        await lifespan(app, scope, receive, send, shutdown=shutdown)
+        await lifespan(app, scope, receive, send, drain=drain, shutdown=shutdown)
 
     return wrapped
 
@@ -42,7 +45,7 @@ async def test_the_protocol_passes_through_with_our_shutdown_before_the_end_is_r
         assert server.scope["state"] == {"client": "the application's"}
         assert order == []
         assert await server.say("shutdown") == OVER
-    assert order == ["the application's", "ours"]
+    assert order == ["drained", "the application's", "ours"]
 
 
 async def test_an_application_that_raises_before_its_first_receive_is_answered_for() -> None:
@@ -116,7 +119,7 @@ async def test_an_exception_during_shutdown_reaches_the_server() -> None:
     server._to_app.put_nowait({"type": "lifespan.shutdown"})
     with pytest.raises(LookupError, match="no database any more"):
         await server.task
-    assert closed == ["ours"]
+    assert closed == ["drained", "ours"]
 
 
 async def test_a_failed_shutdown_is_reported_as_it_is() -> None:
@@ -132,7 +135,7 @@ async def test_a_failed_shutdown_is_reported_as_it_is() -> None:
 
     async with running(around(app, closed)) as server:
         assert await server.say("shutdown") == failed
-    assert closed == ["ours"]
+    assert closed == ["drained", "ours"]
 
 
 async def test_a_cancelled_lifespan_is_not_taken_for_one_that_does_not_speak_it() -> None:

@@ -28,7 +28,7 @@ SECRET = "0123456789abcdef" * 2
 LOGGER = "asgi_token_rotation"
 NAN, INFINITY = float("nan"), float("inf")
 # What was expected, or what to do.
-HELP = re.compile(r"expected |\b([Aa]dd|[Gg]ive|[Ll]eave|[Mm]ake|[Pp]ut|[Uu]se)\b")
+HELP = re.compile(r"expected |\b([Aa]dd|[Cc]hoose|[Gg]ive|[Ll]eave|[Mm]ake|[Pp]ut|[Uu]se)\b")
 
 Make = Callable[..., object]
 

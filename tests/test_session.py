@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from rig import COOKIE, SECRET, Rig, a_token_set, user_of, written
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -16,8 +15,8 @@ from asgi_token_rotation import (
     JWT,
     AccessTokenAuth,
     Callbacks,
-    Credentials,
     CookieTooLargeError,
+    Credentials,
     Events,
     JWTParams,
     Lifetime,
@@ -37,6 +36,7 @@ from asgi_token_rotation import (
 )
 from asgi_token_rotation.errors import MiddlewareMissingError, TokenExposedError
 from asgi_token_rotation.stores import MemoryStore
+from rig import COOKIE, SECRET, Rig, a_token_set, user_of, written
 
 
 async def caught(rig: Rig, handler: Any, *, path: str = "/at/handler") -> BaseException | None:
@@ -47,7 +47,7 @@ async def caught(rig: Rig, handler: Any, *, path: str = "/at/handler") -> BaseEx
         nonlocal error
         try:
             await handler(request)
-        except Exception as raised:  # noqa: BLE001
+        except Exception as raised:
             error = raised
         return Response()
 
@@ -260,7 +260,7 @@ async def test_an_update_of_an_ended_session() -> None:
     )
 
     async def handler(request: Request) -> None:
-        browser = rig.browser(**{name: value for name, value in request.cookies.items()})
+        browser = rig.browser(**dict(request.cookies))
         await browser.get("/logout")
         await update_session(request, {})
 

@@ -14,6 +14,9 @@ from functools import partial
 from typing import Any
 
 import httpx
+from examples.journal import Journal
+from examples.page import PAGE_HEADERS, STATIC, Asset
+from examples.panel import panel
 from fastapi import APIRouter, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import FileResponse
 
@@ -32,9 +35,6 @@ from asgi_token_rotation import (
     TokenRotationMiddleware,
     TokenSet,
 )
-from examples.journal import Journal
-from examples.page import PAGE_HEADERS, STATIC, Asset
-from examples.panel import panel
 
 # --- Signing in, and refreshing: the only code that knows the back end ------------------------------------------------
 
@@ -74,7 +74,8 @@ async def session(params: SessionParams) -> Session:
     """What the browser may see. The page draws its time line from these; no token is among them."""
     params.session["user"]["id"] = params.token["id"]
     params.session["generation"] = params.token["generation"]
-    params.session["accessTokenIssued"] = datetime.fromtimestamp(params.token["issued_at"], UTC).isoformat()
+    issued = datetime.fromtimestamp(params.token["issued_at"], UTC)
+    params.session["accessTokenIssued"] = issued.isoformat(timespec="milliseconds")
     return params.session
 
 

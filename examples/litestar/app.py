@@ -13,10 +13,15 @@ from functools import partial
 from typing import Any
 
 import httpx
+from examples.journal import Journal
+from examples.page import PAGE_HEADERS, STATIC, Asset
+from examples.panel import panel
 from litestar import Litestar, Request, WebSocket, asgi, get, websocket
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
+from litestar.logging import LoggingConfig
+from litestar.params import FromPath
 from litestar.response import File
 
 from asgi_token_rotation import (
@@ -35,9 +40,6 @@ from asgi_token_rotation import (
     TokenSet,
 )
 from asgi_token_rotation.integrations.litestar import TokenRotationPlugin, requires_session
-from examples.journal import Journal
-from examples.page import PAGE_HEADERS, STATIC, Asset
-from examples.panel import panel
 
 # --- Signing in, and refreshing: the only code that knows the back end ------------------------------------------------
 
@@ -77,7 +79,8 @@ async def session(params: SessionParams) -> Session:
     """What the browser may see. The page draws its time line from these; no token is among them."""
     params.session["user"]["id"] = params.token["id"]
     params.session["generation"] = params.token["generation"]
-    params.session["accessTokenIssued"] = datetime.fromtimestamp(params.token["issued_at"], UTC).isoformat()
+    issued = datetime.fromtimestamp(params.token["issued_at"], UTC)
+    params.session["accessTokenIssued"] = issued.isoformat(timespec="milliseconds")
     return params.session
 
 
@@ -118,7 +121,7 @@ async def index() -> File:
 
 
 @get("/static/{name:str}", include_in_schema=False)
-async def asset(name: Asset) -> File:
+async def asset(name: FromPath[Asset]) -> File:
     """The page's script, style and icon."""
     return _file(name, _MEDIA_TYPES[name.rpartition(".")[2]])
 
@@ -154,10 +157,13 @@ def create_app(
         skip=without_session,
         clock=clock,
     )
-    demo = asgi("/demo", is_mount=True, copy_scope=True)(panel(framework="Litestar", api=api, journal=journal))
+    # No mount: Litestar would take "/demo" off the path before `skip` sees it.
+    demo = asgi(["/demo/log", "/demo/back-end"], copy_scope=True)(panel(framework="Litestar", api=api, journal=journal))
     return Litestar(
         [me, profile, hello, index, asset, demo],
         plugins=[TokenRotationPlugin(rotation)],
         state=State({"api": api}),
         on_shutdown=[api.aclose],
+        # Litestar's own default prints what every library has to say, down to each request that httpx makes.
+        logging_config=LoggingConfig(root={"level": "WARNING", "handlers": []}, log_exceptions="always"),
     )

@@ -5,6 +5,7 @@ import { drawTimeLine } from "./timeline.js";
 const element = (id) => document.getElementById(id);
 const BURST = 50;
 const NEXT_TRY = 2000; // milliseconds between two visits while the back end can't answer
+const REFUSED = "RefreshAccessTokenError"; // the only error that needs a new sign-in
 const KINDS = {
   sign_in: "signed in", sign_out: "signed out", refreshed: "rotated", grace: "grace", refresh_failed: "failed",
   refused: "refused", session_ended: "ended", stale_cookie: "stale cookie", control: "back end", log: "warning",
@@ -41,7 +42,7 @@ async function visit() {
 
 function show(session) {
   state.session = session?.user ? session : null;
-  element("sign-in").hidden = state.session !== null;
+  element("sign-in").hidden = state.session !== null && state.session.error !== REFUSED;
   element("signed-in").hidden = state.session === null;
   element("session").textContent = JSON.stringify(state.session, null, 2);
   const who = element("who");
@@ -198,9 +199,15 @@ function draw() {
   const sentence = !life ? "Nobody is signed in."
     : now < life.refreshAt ? `Generation ${life.generation}: good for ${seconds(life.expires)} s, the margin begins in ${seconds(life.refreshAt)} s.`
     : now < life.expires ? `Generation ${life.generation}: good for ${seconds(life.expires)} s, inside the margin: the next request refreshes it.`
-    : `Generation ${life.generation}: expired ${Math.floor((now - life.expires) / 1000)} s ago; the next request refreshes it first.`;
+    : `Generation ${life.generation}: expired ${Math.floor((now - life.expires) / 1000)} s ago; ${afterExpiry()}.`;
   element("countdown").textContent = sentence;
   drawTimeLine(element("time-line"), { lives: state.lives, failures: state.failures, now });
+}
+
+function afterExpiry() {
+  const error = state.session?.error;
+  if (error === REFUSED) return "the back end refuses to refresh it, so sign in again";
+  return error ? `the session stays (${error}), and the back end is asked again after the back-off` : "the next request refreshes it first";
 }
 
 function visitsAllowed() {

@@ -54,7 +54,7 @@ function drawLife(svg, { life, previous, next, x }) {
   bar(life.refreshAt, life.expires, "margin");
   const left = Math.max(x(life.issued), 0) + 12;
   if (x(life.refreshAt) - left > 90) {
-    add(svg, "text", { x: left, y: y + BAR / 2 + 4, class: "on-bar" }, `generation ${life.generation}`);
+    add(svg, "text", { x: left, y: y + BAR / 2 + 4, class: next ? "on-faded" : "on-bar" }, `generation ${life.generation}`);
   }
   if (previous) {
     const at = x(life.issued);

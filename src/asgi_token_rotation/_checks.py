@@ -66,13 +66,17 @@ def check_callables(**options: object) -> None:
 
 def checked_providers(providers: Sequence[Provider]) -> dict[str, Provider]:
     """The providers by id."""
+    if not isinstance(providers, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            f"providers is a {type(providers).__name__}: expected a list, such as [Credentials(authorize=…)]."
+        )
     by_id: dict[str, Provider] = {}
     for provider in providers:
         if not all(hasattr(provider, name) for name in ("id", "name", "type", "refresh")):
             raise ConfigurationError(
                 f"providers has a {type(provider).__name__}: expected providers such as Credentials(authorize=…)."
             )
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", provider.id):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", provider.id if isinstance(provider.id, str) else ""):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 f"A provider's id is {provider.id!r}: expected letters, digits, - and _, since it stands in URLs."
             )
@@ -109,12 +113,14 @@ def opened_store(store: object, *, clock: Callable[[], float]) -> tuple[Store, b
     return store, False  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # checked above
 
 
-def check_connections(*, trusted_origins: object, http_client: object) -> None:
-    """Refuse a string for a list of origins, and an HTTP client that is none."""
-    if isinstance(trusted_origins, str):
+def check_connections(*, trusted_origins: object, http_client: object, clock: object) -> None:
+    """Refuse what is no list of origins, an HTTP client that is none, and a clock that can't be asked."""
+    if isinstance(trusted_origins, str) or not isinstance(trusted_origins, Sequence):
         raise ConfigurationError(
-            f"trusted_origins is the string {trusted_origins!r}: expected a list of origins. Put it in brackets."
+            f"trusted_origins is {trusted_origins!r}: expected a list of origins. Put it in brackets."
         )
+    if not callable(clock):
+        raise ConfigurationError(f"clock is a {type(clock).__name__}: expected a function, such as time.time.")
     if http_client is not None and not callable(getattr(http_client, "request", None)):
         raise ConfigurationError(
             "http_client has no request method: expected an httpx.AsyncClient, or an object of that shape."

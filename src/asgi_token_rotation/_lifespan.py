@@ -10,9 +10,18 @@ _LAST = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.sta
 
 
 async def lifespan(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, shutdown: Callable[[], Awaitable[None]]
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    drain: Callable[[], Awaitable[None]],
+    shutdown: Callable[[], Awaitable[None]],
 ) -> None:
     """Pass the protocol through, with our own shutdown just before the application's is reported as done.
+
+    Refreshes under way are waited for before the application hears of the shutdown: it may close the HTTP client that
+    they use.
 
     An application that raises before it has received anything, or returns, does not speak lifespan (Django, Channels):
     then the server is answered in its place.
@@ -23,6 +32,8 @@ async def lifespan(
         nonlocal received
         message = await receive()
         received = True
+        if message["type"] == "lifespan.shutdown":
+            await drain()
         return message
 
     async def send_last(message: Message) -> None:

@@ -44,7 +44,7 @@ class TokenRotationMiddleware:
         """One connection, by the ASGI specification."""
         rotation = self.rotation
         if scope["type"] == "lifespan":
-            await lifespan(self.app, scope, receive, send, shutdown=rotation.aclose)
+            await lifespan(self.app, scope, receive, send, drain=rotation.drain, shutdown=rotation.aclose)
             return
         if scope["type"] not in ("http", "websocket") or SCOPE_KEY in scope or rotation.skips(scope):
             await self.app(scope, receive, send)

@@ -66,6 +66,10 @@ class Origins:
     """Our own and trusted origins."""
 
     def __init__(self, *, public_url: str | Sequence[str] | None, trusted_origins: Sequence[str]) -> None:
+        if not isinstance(public_url, str | Sequence | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f'public_url is a {type(public_url).__name__}: expected the address that browsers use, such as "https://example.com".'
+            )
         urls = [] if public_url is None else [public_url] if isinstance(public_url, str) else list(public_url)
         if public_url is not None and not urls:
             raise ConfigurationError(

@@ -96,9 +96,9 @@ class TokenRotation:
         keys, by_id = checked_secrets(secret), checked_providers(providers)
         check_kinds(callbacks=callbacks, events=events, refresh_options=refresh_options, lifetime=lifetime)
         check_kinds(cookie=cookie, pages=pages)
-        check_callables(refresh=refresh, skip=skip, clock=clock)
+        check_callables(refresh=refresh, skip=skip)
         check_texts(dialect=dialect, base_path=base_path, state_key=state_key)
-        check_connections(trusted_origins=trusted_origins, http_client=http_client)
+        check_connections(trusted_origins=trusted_origins, http_client=http_client, clock=clock)
         self.base_path = base_path  # where the endpoints live; for integrations
         self._skip, self._shutdown_wait = skip, refresh_options.shutdown_wait
         self._store, self._owns_store = opened_store(store, clock=clock)
@@ -152,11 +152,15 @@ class TokenRotation:
         """What answers this request, if its path is under ``base_path``. For the middleware and integrations."""
         return self._router.endpoint(scope)
 
-    async def aclose(self) -> None:
-        """Wait for refreshes under way, ``shutdown_wait`` seconds at most, and let go of the store."""
+    async def drain(self) -> None:
+        """Wait for the running loop's refreshes under way, ``shutdown_wait`` seconds at most."""
         left = await self._tasks.get().drain(self._shutdown_wait)
         if left:
-            logger.error("Shutdown after %g s with %d refreshes or notes still under way.", self._shutdown_wait, left)
+            logger.error("After %g s %d refreshes or notes are still under way.", self._shutdown_wait, left)
+
+    async def aclose(self) -> None:
+        """Wait for refreshes under way, ``shutdown_wait`` seconds at most, and let go of the store."""
+        await self.drain()
         if self._owns_store:
             await self._store.aclose()
 

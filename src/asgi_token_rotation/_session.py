@@ -19,7 +19,7 @@ def get_session(connection: HasScope | Mapping[str, Any]) -> Session:
     return _visit_of(connection).session
 
 
-async def get_token(connection: HasScope | Mapping[str, Any]) -> JWT | None:
+def get_token(connection: HasScope | Mapping[str, Any]) -> JWT | None:
     """The current claims, after refresh and callbacks; None where nobody is signed in. For the server side only."""
     token = _visit_of(connection).token
     return None if token is None else copy_of(token)

@@ -19,6 +19,11 @@ def _number(name: str, value: object, *, at_least: float = 0, unit: str = "secon
     return value
 
 
+def _text(name: str, value: object, *, such_as: str) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} is a {type(value).__name__}: expected a string, such as {such_as!r}.")
+
+
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigurationError(f"{name} is {value!r}: expected one of {', '.join(map(repr, allowed))}.")
@@ -106,6 +111,8 @@ class CookieOptions:
 
     def __post_init__(self) -> None:
         self._check_texts()
+        if self.secure is not None and not isinstance(self.secure, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"CookieOptions.secure is {self.secure!r}: expected True, False or None.")
         _one_of("CookieOptions.same_site", self.same_site, ("lax", "strict", "none"))
         _one_of("CookieOptions.encryption", self.encryption, ("A256GCM", "A256CBC-HS512"))
         if self.prefix is not None:
@@ -120,6 +127,10 @@ class CookieOptions:
             )
 
     def _check_texts(self) -> None:
+        for option, example in (("name", "session"), ("domain", "example.com"), ("path", "/")):
+            value: object = getattr(self, option)
+            if value is not None or option == "path":
+                _text(f"CookieOptions.{option}", value, such_as=example)
         if self.name is not None and not _COOKIE_NAME.match(self.name):
             raise ConfigurationError(f"CookieOptions.name is {self.name!r}: expected letters, digits and - . _ only.")
         if self.name is not None and self.name.startswith(("__Secure-", "__Host-")):
@@ -145,6 +156,8 @@ class Pages:
     def __post_init__(self) -> None:
         for name in ("sign_in", "sign_out", "error"):
             value = getattr(self, name)
+            if value is not None:
+                _text(f"Pages.{name}", value, such_as="/sign-in")
             if value is not None and not re.match(r"/(?![/\\])|https?://", value):
                 raise ConfigurationError(
                     f'Pages.{name} is {value!r}: expected a path that starts with "/", or an http(s) URL.'

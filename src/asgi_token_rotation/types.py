@@ -71,6 +71,11 @@ class Session(dict[str, Any]):
         # The access token may be among the values, so they stay out.
         return f"<Session keys={list(self)} error={self._error!r}>" if self else "<Session anonymous>"
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Pydantic's protocol: to FastAPI a session is a dict, so a handler may say ``-> Session``."""
+        return handler(dict[str, Any])
+
     def __copy__(self) -> Session:
         return self
 

@@ -34,7 +34,9 @@ async def authorize(credentials: Mapping[str, str]) -> SignIn | None:
 
 def middleware(**options: Any) -> TokenRotationMiddleware:
     """The middleware, with alice's provider where the options name none."""
-    return TokenRotationMiddleware(application, **{"secret": SECRET, "providers": [Credentials(authorize=authorize)], **options})
+    return TokenRotationMiddleware(
+        application, **{"secret": SECRET, "providers": [Credentials(authorize=authorize)], **options}
+    )
 
 
 class Browser:
@@ -73,7 +75,9 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing(*, at: str = "http://testserver", headers: Mapping[str, str] | None = None, **options: Any) -> AsyncIterator[Browser]:
+async def browsing(
+    *, at: str = "http://testserver", headers: Mapping[str, str] | None = None, **options: Any
+) -> AsyncIterator[Browser]:
     """A browser at an application with these options."""
     transport = httpx.ASGITransport(middleware(**options))
     async with httpx.AsyncClient(transport=transport, base_url=at, headers=headers) as client:
@@ -90,7 +94,15 @@ def set_cookies(response: httpx.Response) -> dict[str, str]:
 def scope_of(path: str, *, method: str = "GET", **more: Any) -> Scope:
     """A bare ASGI scope, for what httpx can't say."""
     headers = [(b"host", b"testserver"), *more.pop("headers", [])]
-    return {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers, "scheme": "http", **more}
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": headers,
+        "scheme": "http",
+        **more,
+    }
 
 
 async def run(scope: Scope, *messages: Message, **options: Any) -> list[Message]:

@@ -21,8 +21,9 @@ from asgi_token_rotation import (
     SignInParams,
     TokenSet,
 )
+from asgi_token_rotation._endpoints.asked import Asked
 from asgi_token_rotation.types import Dialect
-from endpoints.browser import ALICE, SCRIPT, browsing, set_cookies
+from endpoints.browser import ALICE, SCRIPT, browsing, middleware, scope_of, set_cookies
 
 BASE = "http://testserver/api/auth"
 DIALECTS = ["authjs", "nextauth-v4"]
@@ -101,7 +102,9 @@ async def test_own_code() -> None:
     async with browsing(providers=[Credentials(authorize=refuses)], pages=Pages(sign_in="/login?from=app")) as browser:
         response = await browser.sign_in()
 
-        assert response.json() == {"url": "http://testserver/login?from=app&error=CredentialsSignin&code=locked%26x%3D1"}
+        assert response.json() == {
+            "url": "http://testserver/login?from=app&error=CredentialsSignin&code=locked%26x%3D1"
+        }
 
 
 @pytest.mark.parametrize(("dialect", "status"), [("authjs", 200), ("nextauth-v4", 401)])
@@ -176,7 +179,12 @@ async def test_what_callbacks_get() -> None:
 
     user = {"id": 7, "name": "Alice", "email": "a@example.com"}
     assert asked == [SignInParams(user=user, account=ACCOUNT, profile=None, credentials=ALICE)]
-    assert (tokens[0].trigger, tokens[0].user, tokens[0].account, tokens[0].is_new_user) == ("signIn", user, ACCOUNT, False)
+    assert (tokens[0].trigger, tokens[0].user, tokens[0].account, tokens[0].is_new_user) == (
+        "signIn",
+        user,
+        ACCOUNT,
+        False,
+    )
 
 
 async def test_account_without_tokens() -> None:
@@ -188,7 +196,9 @@ async def test_account_without_tokens() -> None:
         return False
 
     answers = iter([SignIn(user={}), SignIn(user={"id": "x"}, tokens=TokenSet("a", extra={"provider": "other"}))])
-    async with browsing(providers=[Credentials(authorize=lambda _: next(answers))], callbacks=Callbacks(sign_in=sign_in)) as browser:
+    async with browsing(
+        providers=[Credentials(authorize=lambda _: next(answers))], callbacks=Callbacks(sign_in=sign_in)
+    ) as browser:
         await browser.sign_in()
         await browser.sign_in()
 
@@ -215,7 +225,11 @@ async def test_not_allowed(dialect: Dialect, sign_in: Any) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [("/more", "http://testserver/more"), ("https://evil.example/", "http://testserver/"), ("http://testserver/x", "http://testserver/x")],
+    [
+        ("/more", "http://testserver/more"),
+        ("https://evil.example/", "http://testserver/"),
+        ("http://testserver/x", "http://testserver/x"),
+    ],
 )
 async def test_sent_elsewhere(answer: str, expected: str) -> None:
     """A sign_in callback that answers a URL sends the visitor there, by the redirect rule, without a session."""
@@ -246,7 +260,8 @@ def _too_large(params: JWTParams) -> JWT:
 
 
 @pytest.mark.parametrize(
-    ("jwt", "logged"), [(_jwt_breaks, "failed: RuntimeError at "), (_too_large, "Its largest claims: 'rights' with 30002 bytes")]
+    ("jwt", "logged"),
+    [(_jwt_breaks, "failed: RuntimeError at "), (_too_large, "Its largest claims: 'rights' with 30002 bytes")],
 )
 async def test_no_session_can_be_made(jwt: Any, logged: str, caplog: pytest.LogCaptureFixture) -> None:
     """A jwt callback that breaks at sign-in, or a token that is too large, answers error=Configuration, and is logged."""
@@ -314,3 +329,19 @@ async def test_unknown_provider(method: str) -> None:
         assert (in_v5.status_code, in_v5.headers["location"]) == (302, f"{BASE}/error?error=Configuration")
         assert in_v4.status_code == 400
         assert in_v4.text == f"Error: This action with HTTP {method} is not supported by NextAuth.js"
+
+
+def test_repr_of_a_request() -> None:
+    """I7: the repr of a request that is being answered shows neither its password nor its CSRF token."""
+    request = Asked(
+        visit=middleware().rotation.visit(scope_of("/"), None),
+        provider=None,
+        query={},
+        body={"password": "hunter2"},
+        csrf_token="ab" * 32,
+        verified=False,
+        callback_url="",
+    )
+
+    assert "hunter2" not in repr(request)
+    assert "ab" * 32 not in repr(request)

@@ -47,7 +47,17 @@ def test_several_secrets() -> None:
 
 @pytest.mark.parametrize(
     "cookie",
-    [None, "", "|", "a|b", "ab" * 32, value("", SECRET), value("AB" * 32, SECRET), value("ab" * 32, SECRET) + "0", value("é" * 64, SECRET)],
+    [
+        None,
+        "",
+        "|",
+        "a|b",
+        "ab" * 32,
+        value("", SECRET),
+        value("AB" * 32, SECRET),
+        value("ab" * 32, SECRET) + "0",
+        value("é" * 64, SECRET),
+    ],
 )
 def test_what_is_no_cookie_of_ours(cookie: str | None) -> None:
     """A cookie that is missing, damaged, or that we would not have written is not known."""
@@ -76,7 +86,13 @@ def test_every_token_is_new() -> None:
         ("authjs", True, CookieOptions(), "__Host-authjs.csrf-token", "__Secure-authjs.callback-url"),
         ("nextauth-v4", False, CookieOptions(), "next-auth.csrf-token", "next-auth.callback-url"),
         ("nextauth-v4", True, CookieOptions(), "__Host-next-auth.csrf-token", "__Secure-next-auth.callback-url"),
-        ("authjs", True, CookieOptions(domain="example.com"), "__Secure-authjs.csrf-token", "__Secure-authjs.callback-url"),
+        (
+            "authjs",
+            True,
+            CookieOptions(domain="example.com"),
+            "__Secure-authjs.csrf-token",
+            "__Secure-authjs.callback-url",
+        ),
         ("authjs", True, CookieOptions(path="/app"), "__Secure-authjs.csrf-token", "__Secure-authjs.callback-url"),
         ("authjs", True, CookieOptions(secure=False), "authjs.csrf-token", "authjs.callback-url"),
         ("authjs", False, CookieOptions(secure=True), "__Host-authjs.csrf-token", "__Secure-authjs.callback-url"),
@@ -97,7 +113,11 @@ def test_names(dialect: Dialect, secure: bool, options: CookieOptions, csrf: str
         (CookieOptions(same_site="strict"), True, "Path=/; HttpOnly; Secure; SameSite=Lax"),
         (CookieOptions(same_site="none"), True, "Path=/; HttpOnly; Secure; SameSite=None"),
         (CookieOptions(same_site="none"), False, "Path=/; HttpOnly; SameSite=Lax"),
-        (CookieOptions(domain="example.com", path="/a"), True, "Domain=example.com; Path=/a; HttpOnly; Secure; SameSite=Lax"),
+        (
+            CookieOptions(domain="example.com", path="/a"),
+            True,
+            "Domain=example.com; Path=/a; HttpOnly; Secure; SameSite=Lax",
+        ),
     ],
 )
 def test_attributes(options: CookieOptions, secure: bool, expected: str) -> None:
@@ -110,7 +130,10 @@ def test_attributes(options: CookieOptions, secure: bool, expected: str) -> None
 
 def test_cookie_that_does_not_fit() -> None:
     """A callback URL that grows beyond a cookie by its encoding is left out, and raises nothing."""
-    assert side_cookies_for(CookieOptions(), dialect="authjs", secure=True).callback_url.line("https://a/" + "%" * 2000) is None
+    assert (
+        side_cookies_for(CookieOptions(), dialect="authjs", secure=True).callback_url.line("https://a/" + "%" * 2000)
+        is None
+    )
 
 
 @pytest.mark.parametrize("action", ["csrf", "session", "signin", "signout"])
@@ -146,7 +169,11 @@ async def test_token_answer() -> None:
 
         assert response.headers["content-type"] == "application/json"
         assert response.headers["cache-control"] == "private, no-cache, no-store"
-        assert (response.headers["pragma"], response.headers["expires"], response.headers["vary"]) == ("no-cache", "0", "Cookie")
+        assert (response.headers["pragma"], response.headers["expires"], response.headers["vary"]) == (
+            "no-cache",
+            "0",
+            "Cookie",
+        )
         assert response.json()["csrfToken"] + "%7C" in set_cookies(response)["authjs.csrf-token"]
 
 

@@ -47,11 +47,17 @@ async def test_sign_in_form() -> None:
         "kind": Field(label="", type="hidden"),
         EVIL: Field(label=EVIL, placeholder=EVIL),
     }
-    providers = [Credentials(authorize=authorize), Credentials(authorize=authorize, fields=fields, id="other", name=EVIL)]
+    providers = [
+        Credentials(authorize=authorize),
+        Credentials(authorize=authorize, fields=fields, id="other", name=EVIL),
+    ]
     async with browsing(providers=providers) as browser:
         document = await page(browser, "signin", callbackUrl="/a?b=1&c=2")
 
-        assert [form["action"] for form in document.all("form")] == ["/api/auth/callback/credentials", "/api/auth/callback/other"]
+        assert [form["action"] for form in document.all("form")] == [
+            "/api/auth/callback/credentials",
+            "/api/auth/callback/other",
+        ]
         assert {form["method"] for form in document.all("form")} == {"post"}
         inputs = document.all("input")
         assert inputs[0] == {"type": "hidden", "name": "csrfToken", "value": await browser.csrf()}
@@ -62,6 +68,7 @@ async def test_sign_in_form() -> None:
         assert inputs[7] == {"type": "hidden", "name": "kind"}
         assert inputs[8] == {"type": "text", "name": EVIL, "placeholder": EVIL}
         assert "E-mail & more" in document.words
+        assert "Sign in with Credentials" in document.words
         assert len(document.all("label")) == 4
         assert document.all("script") == []
 
@@ -85,6 +92,7 @@ async def test_path_of_the_site() -> None:
 
         assert document.all("form")[0]["action"] == "/app/api/auth/callback/credentials"
         assert "to example.com" in document.words
+        assert "Sign in with" not in document.words
 
 
 async def test_no_provider() -> None:
@@ -96,7 +104,9 @@ async def test_no_provider() -> None:
 @pytest.mark.parametrize("path", ["signin", "signout", "error"])
 async def test_policy(path: str) -> None:
     """The pages allow no script, no frame and no foreign form target, and their one style by its hash."""
-    async with browsing(trusted_origins=["https://trusted.example"], public_url=["http://testserver", "https://b.example"]) as browser:
+    async with browsing(
+        trusted_origins=["https://trusted.example"], public_url=["http://testserver", "https://b.example"]
+    ) as browser:
         response = await browser.get(f"/api/auth/{path}")
         policy = dict(part.strip().split(" ", 1) for part in response.headers["content-security-policy"].split(";"))
         style = re.findall("<style>(.*?)</style>", response.text, re.DOTALL)
@@ -122,7 +132,9 @@ async def test_policy(path: str) -> None:
 async def test_nothing_is_echoed(path: str, evil: str) -> None:
     """No parameter of the query appears on a page."""
     async with browsing() as browser:
-        response = await browser.get(f"/api/auth/{path}", params={"error": evil, "callbackUrl": evil, "code": evil, "csrf": evil})
+        response = await browser.get(
+            f"/api/auth/{path}", params={"error": evil, "callbackUrl": evil, "code": evil, "csrf": evil}
+        )
 
         assert response.status_code == 200
         assert evil not in response.text
@@ -157,7 +169,15 @@ async def test_v4_csrf(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [("AccessDenied", 403), ("Verification", 403), ("Configuration", 400), ("configuration", 400), ("Other", 200), ("", 200)]
+    ("code", "status"),
+    [
+        ("AccessDenied", 403),
+        ("Verification", 403),
+        ("Configuration", 400),
+        ("configuration", 400),
+        ("Other", 200),
+        ("", 200),
+    ],
 )
 @pytest.mark.parametrize("dialect", ["authjs", "nextauth-v4"])
 async def test_error_page(dialect: Dialect, code: str, status: int) -> None:
@@ -184,6 +204,7 @@ async def test_own_pages(dialect: Dialect) -> None:
     """Pages of the application's own get what they need in the query, and nothing that is no code."""
     pages = Pages(sign_in="https://login.example/?x=1", error="/oops")
     async with browsing(dialect=dialect, pages=pages, trusted_origins=["https://login.example"]) as browser:
+
         async def location(path: str, **params: Any) -> str:
             response = await browser.get(f"/api/auth/{path}", params=params)
             assert response.status_code == 302
@@ -191,14 +212,20 @@ async def test_own_pages(dialect: Dialect) -> None:
 
         way_back = "callbackUrl=http%3A%2F%2Ftestserver%2Fa"
         assert await location("signin", callbackUrl="/a") == f"https://login.example/?x=1&{way_back}"
-        assert await location("signin/credentials", error="Signin") == f"https://login.example/?x=1&{way_back}&error=Signin"
+        assert (
+            await location("signin/credentials", error="Signin")
+            == f"https://login.example/?x=1&{way_back}&error=Signin"
+        )
         assert await location("error", error="Configuration") == "http://testserver/oops?error=Configuration"
         assert await location("error", error="a\r\nb") == "http://testserver/oops"
 
 
 async def test_v5_failures_lead_to_the_own_page() -> None:
     """In v5 a form that failed its CSRF check leads to the application's own sign-in page; in v4 by way of ours."""
-    async with browsing(pages=Pages(sign_in="/login")) as v5, browsing(dialect="nextauth-v4", pages=Pages(sign_in="/login")) as v4:
+    async with (
+        browsing(pages=Pages(sign_in="/login")) as v5,
+        browsing(dialect="nextauth-v4", pages=Pages(sign_in="/login")) as v4,
+    ):
         in_v5 = await v5.client.post("/api/auth/signout", headers=SCRIPT)
         in_v4 = await v4.client.post("/api/auth/signin", headers=SCRIPT)
 

@@ -59,10 +59,14 @@ async def test_leads_nowhere_else(url: str, place: str) -> None:
         elif place == "query":
             params = {"callbackUrl": url}
             token = await browser.csrf()
-            response = await browser.client.post("/api/auth/signout", params=params, data={"csrfToken": token, "json": "true"})
+            response = await browser.client.post(
+                "/api/auth/signout", params=params, data={"csrfToken": token, "json": "true"}
+            )
         else:
             response = await browser.get("/api/auth/csrf", headers={"cookie": f"authjs.callback-url={_escaped(url)}"})
-            assert set_cookies(response)["authjs.callback-url"].startswith("authjs.callback-url=http%3A%2F%2Ftestserver%2F;")
+            assert set_cookies(response)["authjs.callback-url"].startswith(
+                "authjs.callback-url=http%3A%2F%2Ftestserver%2F;"
+            )
             return
 
         assert response.json() == {"url": HOME}
@@ -104,7 +108,9 @@ async def test_order() -> None:
 
         async def answered(**fields: str) -> str:
             query = {"callbackUrl": fields.pop("query")} if "query" in fields else {}
-            return str((await browser.client.post("/api/auth/signout", params=query, data={**form, **fields})).json()["url"])
+            return str(
+                (await browser.client.post("/api/auth/signout", params=query, data={**form, **fields})).json()["url"]
+            )
 
         assert await answered() == "http://testserver/cookie"
         assert await answered(query="/query", callbackUrl="/body") == "http://testserver/body"
@@ -125,7 +131,9 @@ async def test_cookie_is_written_when_it_changes() -> None:
 async def test_poisoned_cookie_breaks_nothing() -> None:
     """A callback-url cookie that leads away counts as absent: in Auth.js it breaks every GET session."""
     async with browsing(callbacks=Callbacks(redirect=lambda _: "/from-callback")) as browser:
-        response = await browser.get("/api/auth/session", headers={"cookie": "authjs.callback-url=javascript%3Aalert(1)"})
+        response = await browser.get(
+            "/api/auth/session", headers={"cookie": "authjs.callback-url=javascript%3Aalert(1)"}
+        )
 
         assert response.status_code == 200
         assert "testserver%2F;" in set_cookies(response)["authjs.callback-url"]

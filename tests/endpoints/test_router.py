@@ -9,7 +9,18 @@ import pytest
 from asgi_token_rotation.types import Dialect, Message
 from endpoints.browser import ALICE, SCRIPT, browsing, run, scope_of, set_cookies
 
-UNKNOWN = ["", "/", "/unknown", "/session/extra", "/csrf/x", "//session", "/callback", "/signin/a/b", "/Session", "/verify-request"]
+UNKNOWN = [
+    "",
+    "/",
+    "/unknown",
+    "/session/extra",
+    "/csrf/x",
+    "//session",
+    "/callback",
+    "/signin/a/b",
+    "/Session",
+    "/verify-request",
+]
 
 
 def status(sent: list[Message]) -> int:
@@ -23,11 +34,16 @@ async def test_unknown_actions(path: str) -> None:
         in_v5, in_v4 = await v5.get(f"/api/auth{path}"), await v4.get(f"/api/auth{path}")
 
         assert (in_v5.status_code, in_v5.json()) == (400, "Bad request.")
-        assert (in_v4.status_code, in_v4.text) == (400, "Error: This action with HTTP GET is not supported by NextAuth.js")
+        assert (in_v4.status_code, in_v4.text) == (
+            400,
+            "Error: This action with HTTP GET is not supported by NextAuth.js",
+        )
         assert set_cookies(in_v5) == set_cookies(in_v4) == {}
 
 
-@pytest.mark.parametrize("action", ["session", "csrf", "providers", "signin", "signout", "error", "callback/credentials"])
+@pytest.mark.parametrize(
+    "action", ["session", "csrf", "providers", "signin", "signout", "error", "callback/credentials"]
+)
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "BREW"])
 async def test_other_methods(action: str, method: str) -> None:
     """Other methods are a 400 as with NextAuth, to HEAD without a body."""
@@ -82,7 +98,9 @@ async def test_urls_behind_a_root_path() -> None:
     """Without public_url the URLs of a loopback host carry its root_path."""
     sent = await run(scope_of("/app/api/auth/providers", root_path="/app"))
 
-    assert json.loads(sent[-1]["body"])["credentials"]["signinUrl"] == "http://testserver/app/api/auth/signin/credentials"
+    assert (
+        json.loads(sent[-1]["body"])["credentials"]["signinUrl"] == "http://testserver/app/api/auth/signin/credentials"
+    )
 
 
 async def test_websockets_are_the_applications() -> None:
@@ -156,8 +174,14 @@ async def test_unknown_site(caplog: pytest.LogCaptureFixture) -> None:
             session = await browser.get("/api/auth/session")
             token = await browser.get("/api/auth/csrf")
             form = {"csrfToken": token.json()["csrfToken"], **ALICE}
-            refused = [await browser.get(f"/api/auth/{action}") for action in ("providers", "signin", "signout", "error", "callback/a")]
-            refused += [await browser.client.post(f"/api/auth/{action}", data=form) for action in ("session", "signout", "callback/credentials")]
+            refused = [
+                await browser.get(f"/api/auth/{action}")
+                for action in ("providers", "signin", "signout", "error", "callback/a")
+            ]
+            refused += [
+                await browser.client.post(f"/api/auth/{action}", data=form)
+                for action in ("session", "signout", "callback/credentials")
+            ]
 
     assert (session.status_code, session.text) == (200, "null")
     assert list(set_cookies(session)) == ["authjs.csrf-token"]
@@ -196,7 +220,10 @@ ODD: list[tuple[str, dict[str, Any]]] = [
     ("/api/auth/signin/\x00", {}),
     ("/api/auth/signin", {"query_string": b"callbackUrl=%00%ff&error=%0d%0a"}),
     ("/api/auth/signin", {"query_string": b"\xff\xfe" * 100}),
-    ("/api/auth/session", {"headers": [(b"cookie", b"authjs.session-token=\xff; authjs.csrf-token=%FF%ZZ; authjs.callback-url=%E0")]}),
+    (
+        "/api/auth/session",
+        {"headers": [(b"cookie", b"authjs.session-token=\xff; authjs.csrf-token=%FF%ZZ; authjs.callback-url=%E0")]},
+    ),
     ("/api/auth/session", {"headers": [(b"cookie", b"authjs.callback-url=" + b"%2Fa" * 3000)]}),
     ("/api/auth/csrf", {"headers": [(b"Cookie", b"=;;;"), (b"COOKIE", b"authjs.csrf-token=a%7Cb")]}),
     ("/api/auth/session", {"query_string": b"&" * 8000}),

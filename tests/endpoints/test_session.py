@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from asgi_token_rotation import (
@@ -113,7 +115,9 @@ async def test_refresh_fails(clock: Clock, status: int) -> None:
     tokens = TokenSet("access-1", "refresh-1", expires_at=clock() - 1)
     cookies = session_cookie(secret=SECRET, user={"name": "Alice"}, tokens=tokens, clock=clock)
     header = "; ".join(f"{name}={value}" for name, value in cookies.items())
-    async with browsing(clock=clock, providers=[Credentials(authorize=authorize, refresh=refresh)], headers={"cookie": header}) as browser:
+    async with browsing(
+        clock=clock, providers=[Credentials(authorize=authorize, refresh=refresh)], headers={"cookie": header}
+    ) as browser:
         session = await browser.session()
 
         assert session["user"] == {"name": "Alice"}
@@ -194,38 +198,34 @@ async def test_session_ended_meanwhile() -> None:
         assert not set_cookies(response)
 
 
-class SignedOutStore:
-    """A store that everything is fine with until the update: then somebody else has ended the session."""
+class FailingStore:
+    """A memory store that is away while ``away`` is set."""
 
-    def __init__(self, failing: bool) -> None:
-        self.inner = MemoryStore()
-        self.armed = False
-        self.failing = failing
+    def __init__(self) -> None:
+        self.away = False
+        inner = MemoryStore()
+        self._get, self.compare_and_set, self.delete, self.aclose = (
+            inner.get,
+            inner.compare_and_set,
+            inner.delete,
+            inner.aclose,
+        )
 
     async def get(self, key: str) -> bytes | None:
-        if self.armed and self.failing:
+        if self.away:
             raise StoreError("The store is away.")
-        return await self.inner.get(key)
-
-    async def compare_and_set(self, key: str, expected: bytes | None, value: bytes, ttl: float) -> bool:
-        return await self.inner.compare_and_set(key, expected, value, ttl)
-
-    async def delete(self, key: str) -> None:
-        await self.inner.delete(key)
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
+        return await self._get(key)
 
 
 async def test_store_is_away() -> None:
     """An update that the store can't take answers 503 with an object, and the session stays as it was."""
-    store = SignedOutStore(failing=True)
+    store = FailingStore()
     async with browsing(callbacks=Callbacks(jwt=update_name), store=store) as browser:
         await browser.sign_in()
         token = await browser.csrf()
-        store.armed = True
+        store.away = True
         response = await browser.post_json("session", {"csrfToken": token, "data": {"name": "Ada"}})
-        store.armed = False
+        store.away = False
 
         assert (response.status_code, response.json()["error"]) == (503, "StoreUnavailable")
         assert (await browser.session())["user"]["name"] == "Alice"
@@ -233,36 +233,22 @@ async def test_store_is_away() -> None:
 
 async def test_ended_during_the_update() -> None:
     """A session that ends elsewhere while its update runs answers the empty session, and writes no cookie."""
-    async with browsing() as other:
-        ends: list[Any] = []
+    sign_outs: list[Callable[[], Awaitable[httpx.Response]]] = []
 
-        def jwt(params: JWTParams) -> JWT:
-            if params.trigger == "update":
-                params.token["name"] = "Eve"
-            return params.token
+    async def session(params: SessionParams) -> Session:
+        if sign_outs:
+            assert (await sign_outs.pop()()).status_code == 302
+        return params.session
 
-        async def session(params: SessionParams) -> Session:
-            if ends:
-                await ends.pop()()
-            return params.session
+    async with browsing(callbacks=Callbacks(jwt=update_name, session=session)) as browser:
+        await browser.sign_in()
+        token = await browser.csrf()
+        sign_outs.append(lambda: browser.client.post("/api/auth/signout", data={"csrfToken": token}))
+        response = await browser.post_json("session", {"csrfToken": token, "data": {"name": "Eve"}})
 
-        async with browsing(callbacks=Callbacks(jwt=jwt, session=session)) as browser:
-            await browser.sign_in()
-            token = await browser.csrf()
-            cookie = browser.client.cookies["authjs.session-token"]
-            second = other.client.__class__(transport=browser.client._transport, base_url="http://testserver")
-            form = {"csrfToken": token}
-            csrf = browser.client.cookies["authjs.csrf-token"]
-
-            async def sign_out_elsewhere() -> None:
-                headers = {"cookie": f"authjs.session-token={cookie}; authjs.csrf-token={csrf}"}
-                assert (await second.post("/api/auth/signout", data=form, headers=headers)).status_code == 302
-
-            ends.append(sign_out_elsewhere)
-            response = await browser.post_json("session", {"csrfToken": token, "data": 1})
-
-            assert (response.status_code, response.text) == (200, "null")
-            assert "authjs.session-token" not in set_cookies(response)
+        assert (response.status_code, response.text) == (200, "null")
+        assert "authjs.session-token" not in set_cookies(response)
+        assert sign_outs == []
 
 
 @pytest.mark.parametrize("data", [5, "text", [1], {"no": "name"}, {"name": "x" * 30_000}])

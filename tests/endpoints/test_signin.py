@@ -39,7 +39,11 @@ async def test_providers(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize(
     ("action", "expected"),
-    [("signin", f"{BASE}/signin"), ("signin/credentials", f"{BASE}/signin"), ("signin/nobody", f"{BASE}/error?error=Configuration")],
+    [
+        ("signin", f"{BASE}/signin"),
+        ("signin/credentials", f"{BASE}/signin"),
+        ("signin/nobody", f"{BASE}/error?error=Configuration"),
+    ],
 )
 async def test_post(action: str, expected: str) -> None:
     """POST signin for credentials leads to the sign-in page, which remembers where the visitor wanted to go."""

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import litestar
+from fastapi import FastAPI
 from litestar.middleware import DefineMiddleware
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,12 +18,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-import litestar
 from asgi_token_rotation import Credentials, TokenRotation, TokenRotationMiddleware, sign_in
 from asgi_token_rotation.integrations.litestar import TokenRotationPlugin
 from asgi_token_rotation.testing import Clock, TokenServer
 from asgi_token_rotation.types import ASGIApp, Receive, Scope, Send
-from fastapi import FastAPI
 
 SECRET = "a secret of the tests, long enough for everybody"
 COOKIE = "authjs.session-token"

@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
 
 from asgi import websocket_handshake
 from asgi_token_rotation import Callbacks, ConfigurationError, Session, SessionParams, TokenRotationMiddleware
 from asgi_token_rotation.integrations.fastapi import AccessToken, CurrentSession, RequiredSession, require_session
 from asgi_token_rotation.testing import session_cookie
-from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from frameworks.applications import COOKIE, SECRET, World
 
 ADA = "ada@example.com"

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from litestar import Litestar, Request, WebSocket, get, websocket
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import NotAuthorizedException
@@ -21,7 +22,6 @@ from asgi_token_rotation.integrations.litestar import TokenRotationPlugin, requi
 from asgi_token_rotation.testing import session_cookie
 from frameworks.applications import COOKIE, SECRET, World
 from frameworks.browser import browser, session_cookie_of, sign_in
-from litestar import Litestar, Request, WebSocket, get, websocket
 
 ADA = "ada@example.com"
 

@@ -13,9 +13,9 @@ from .._visit import Visit
 _ERROR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Asked:
-    """One request: its session, its parameters, and what was found out about it."""
+    """One request: its session, its parameters, and what was found out about it. No repr: the body holds passwords."""
 
     visit: Visit
     provider: str | None  # the path's second segment

@@ -73,10 +73,12 @@ class PageWriter:
 
     def sign_in(self, asked: Asked, links: Links, *, providers: Mapping[str, Provider]) -> Response:
         """A form for each provider that takes credentials, from its ``fields``."""
+        offered = [provider for provider in providers.values() if isinstance(provider, Credentials)]
+        # A name says something only where there is a choice.
+        names = [f"Sign in with {provider.name}" if len(offered) > 1 else "Sign in" for provider in offered]
         forms = [
-            _credentials_form(provider, asked, links)
-            for provider in providers.values()
-            if isinstance(provider, Credentials)
+            _credentials_form(provider, asked, links, button=name)
+            for provider, name in zip(offered, names, strict=True)
         ]
         parts = [_note_of(asked), *(forms or ["<p>No way to sign in is set up here.</p>"])]
         return self._page("Sign in", f"to {_host(links)}", "".join(parts))
@@ -118,9 +120,9 @@ def _note(sentence: str) -> str:
     return f'<p role="alert">{escape(sentence)}</p>'
 
 
-def _credentials_form(provider: Credentials, asked: Asked, links: Links) -> str:
+def _credentials_form(provider: Credentials, asked: Asked, links: Links, *, button: str) -> str:
     inputs = "".join(_input(name, field) for name, field in provider.fields.items())
-    return _form(links.path(f"callback/{provider.id}"), asked, inputs=inputs, button=f"Sign in with {provider.name}")
+    return _form(links.path(f"callback/{provider.id}"), asked, inputs=inputs, button=button)
 
 
 def _form(action: str, asked: Asked, *, button: str, inputs: str = "") -> str:

@@ -49,7 +49,7 @@ class Redirects:
         return self._target(answer, links=links, scope=scope) or links.home
 
     def _target(self, url: object, *, links: Links, scope: Scope) -> str | None:
-        if not isinstance(url, str) or len(url) > MAX_URL:
+        if not isinstance(url, str):
             return None
         target = self._origins.target(url, site=links.site, scope=scope)
         return target if target is not None and len(target) <= MAX_URL else None

@@ -89,9 +89,9 @@ def beaten(record: Record | None, owner: str) -> Record | None:
     return replace(record, claim=replace(record.claim, beat=record.claim.beat + 1))
 
 
-def taken_over(record: Record, claim: Claim, *, presented: int, grace: float, now: float) -> Record | None:
+def taken_over(record: Record | None, claim: Claim, *, presented: int, grace: float, now: float) -> Record | None:
     """The claim of an owner that stopped beating, in another's hands. The token may have been sent already."""
-    if record.state != "claimed":
+    if record is None or record.state != "claimed":
         return None
     if presented >= record.generation:
         record = _delivered(record, grace=grace, now=now)

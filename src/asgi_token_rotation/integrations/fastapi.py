@@ -22,10 +22,9 @@ from collections.abc import Callable
 from typing import Annotated, TypeAlias
 from urllib.parse import quote
 
+from fastapi import Depends, HTTPException, Security, WebSocketException, status
 from fastapi.security import APIKeyCookie
 from starlette.requests import HTTPConnection
-
-from fastapi import Depends, HTTPException, Security, WebSocketException, status
 
 from .._session import get_access_token, get_session
 from ..errors import ConfigurationError, NotSignedInError, RefreshError

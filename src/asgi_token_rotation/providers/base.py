@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from ..errors import RefreshRejectedError, RefreshUnavailableError
 from ..types import FailureKind, RefreshFunction
@@ -73,7 +73,8 @@ def judge(error: BaseException, *, now: float) -> Failure:
     except Exception:  # noqa: BLE001 an error whose attributes raise errors is none of httpx's
         return Failure("unavailable", unexpected=True)
     if isinstance(status, int):
-        return judge_response(status, headers if isinstance(headers, Mapping) else {}, _body(response), now=now)
+        known = cast("Mapping[str, str]", headers if isinstance(headers, Mapping) else {})
+        return judge_response(status, known, _body(response), now=now)
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _NEVER_SENT or isinstance(error, ConnectionRefusedError):
         return Failure("unavailable")

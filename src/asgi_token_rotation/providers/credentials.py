@@ -48,6 +48,10 @@ class Credentials:
             raise ConfigurationError(
                 "Credentials.refresh is not callable: expected a function that takes the token, or None."
             )
+        if not isinstance(self.fields, Mapping) or not all(isinstance(name, str) for name in self.fields):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                'Credentials.fields is no mapping of names: expected {"username": Field(label=…)}.'
+            )
         for name, form_field in self.fields.items():
             if name in RESERVED_FIELDS:
                 raise ConfigurationError(
