@@ -50,7 +50,7 @@ class Output:
     """What a process prints, line by line, shown as it comes."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._lines: SimpleQueue[str] = SimpleQueue()
+        self._lines: SimpleQueue[str | None] = SimpleQueue()  # None: the end
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def find(self, pattern: str, *, within: float) -> str:
@@ -61,6 +61,8 @@ class Output:
                 line = self._lines.get(timeout=max(deadline - time.monotonic(), 0))
             except Empty:
                 raise SystemExit(f"No line with {pattern!r} came within {within:g} s.") from None
+            if line is None:
+                raise SystemExit(f"It ended without a line with {pattern!r}.")
             match = re.search(pattern, line)
             if match:
                 return match[0]
@@ -69,6 +71,7 @@ class Output:
         for line in stream:
             print("   ", line, end="", flush=True)
             self._lines.put(line)
+        self._lines.put(None)
 
 
 def main(target: str) -> None:
@@ -86,10 +89,21 @@ def main(target: str) -> None:
     try:
         use(Browser(output.find(r"http://127\.0\.0\.1:\d+", within=START)), output)
     finally:
-        os.killpg(demo.pid, signal.SIGINT)
-        demo.wait(timeout=STOP)
+        stop(demo)
     output.find("Stopped", within=1)
     print(f"make {target} does what it should.")
+
+
+def stop(demo: subprocess.Popen[str]) -> None:
+    """As Control-C does, which reaches make and what it runs; by force where that is not enough."""
+    if demo.poll() is not None:
+        return
+    os.killpg(demo.pid, signal.SIGINT)
+    try:
+        demo.wait(timeout=STOP)
+    except subprocess.TimeoutExpired:
+        os.killpg(demo.pid, signal.SIGKILL)
+        raise SystemExit(f"It did not stop within {STOP:g} s.") from None
 
 
 def use(browser: Browser, output: Output) -> None:

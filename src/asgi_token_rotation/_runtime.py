@@ -102,19 +102,13 @@ class TokenRotation:
         self.base_path = base_path  # where the endpoints live; for integrations
         self._skip, self._shutdown_wait = skip, refresh_options.shutdown_wait
         self._store, self._owns_store = opened_store(store, clock=clock)
-        self._tasks: PerLoop[Tasks] = PerLoop(Tasks)
+        self._tasks = tasks = PerLoop(Tasks)
         origins = Origins(public_url=public_url, trusted_origins=trusted_origins)
         tools = Tools(clock=clock, monotonic=time.monotonic, sleep=asyncio.sleep, random=random.random)
         ledger = Ledger(store=self._store, seal=RecordSeal(keys), ttl=lifetime.max_age + RECORD_SLACK)
-        emit, mark = emitter(events, self._tasks), _mark(self._store)
+        emit, asks, mark = emitter(events, tasks), _refresh_for(by_id, refresh), _mark(self._store)
         rotator = Rotator(
-            ledger=ledger,
-            options=refresh_options,
-            refresh_for=_refresh_for(by_id, refresh),
-            emit=emit,
-            tools=tools,
-            tasks=self._tasks,
-            mark=mark,
+            ledger=ledger, options=refresh_options, refresh_for=asks, emit=emit, tools=tools, tasks=tasks, mark=mark
         )
         self._parts = Parts(
             origins=origins,
@@ -130,15 +124,9 @@ class TokenRotation:
             mark=mark,
         )
         self._router = Router(
-            base_path=base_path,
-            origins=origins,
-            providers=by_id,
-            callbacks=callbacks,
-            pages=pages,
-            secrets=keys,
-            cookie=cookie,
-            dialect=dialect,
-        )
+            base_path=base_path, origins=origins, providers=by_id, callbacks=callbacks, pages=pages,
+            secrets=keys, cookie=cookie, dialect=dialect,
+        )  # fmt: skip
 
     def skips(self, scope: Scope) -> bool:
         """Whether the application wants no cookie work for this connection."""
