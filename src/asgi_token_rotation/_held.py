@@ -50,11 +50,7 @@ class HeldCookie:
 
     def expires(self, token: JWT, *, rolls: bool) -> float:
         """When the session ends by the cookie that the browser will have after this response."""
-        kept = self._expires
-        if kept is not None and not (rolls and self.differs(token, rolls=rolls)):
-            return kept
-        rolled, end = self._clock() + self._lifetime.max_age, self._absolute_end(token)
-        return rolled if end is None else min(rolled, end)
+        return self._end(token, rolls=rolls, now=self._clock())
 
     def differs(self, token: JWT, *, rolls: bool) -> bool:
         """Whether the cookie is to be written: its token changed, a newer secret is there, or ``update_age`` passed."""
@@ -64,9 +60,8 @@ class HeldCookie:
 
     def lines(self, token: JWT, *, rolls: bool) -> list[bytes]:
         """The ``Set-Cookie`` values that write the token. CookieTooLargeError where it does not fit."""
-        return self._cookie.write(
-            token, now=self._clock(), expires=self.expires(token, rolls=rolls), present=self.names
-        )
+        now = self._clock()
+        return self._cookie.write(token, now=now, expires=self._end(token, rolls=rolls, now=now), present=self.names)
 
     def cleared(self) -> list[bytes]:
         """The ``Set-Cookie`` values that clear every cookie of ours that the request carried."""
@@ -75,6 +70,13 @@ class HeldCookie:
     def replaced(self) -> None:
         """A sign-in begins a new session: the old cookie's times don't count."""
         self._opened, self._token, self._expires = None, None, None
+
+    def _end(self, token: JWT, *, rolls: bool, now: float) -> float:
+        kept = self._expires
+        if kept is not None and not (rolls and self.differs(token, rolls=rolls)):
+            return kept
+        rolled, end = now + self._lifetime.max_age, self._absolute_end(token)
+        return rolled if end is None else min(rolled, end)
 
     def _absolute_end(self, token: JWT) -> float | None:
         signed_in_at, longest = moment(token, "signed_in_at"), self._lifetime.absolute_max_age

@@ -50,7 +50,7 @@ def test_over_is_over() -> None:
     jar = jar_of({}, expires=NOW + 100)
     assert claims_in(jar, now=NOW + 114) is not None
     assert claims_in(jar, now=NOW + 115) is None
-    assert b"; Max-Age=0; " in cookie().write({}, now=NOW, expires=NOW - 5, present=[])[0]
+    assert b"; Max-Age=1; " in cookie().write({}, now=NOW, expires=NOW - 5, present=[])[0]
 
 
 def test_the_first_that_opens() -> None:

@@ -66,7 +66,7 @@ class SessionCookie:
         that are not JSON. The first token that needs a second cookie logs one warning: many front ends allow 8 KiB.
         """
         token = self._keys.seal(claims, now=now, expires=expires)
-        max_age = max(math.ceil(expires - now), 0)
+        max_age = max(math.ceil(expires - now), 1)  # 0 would clear the cookie
         count = self._count(len(token), max_age=max_age)
         if count > chunks.MAX_CHUNKS:
             raise CookieTooLargeError(
