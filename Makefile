@@ -35,12 +35,14 @@ test: $(READY)
 soak: $(READY)
 	@$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
 
+# For --verifytypes pyright asks the first python3 on the PATH where the package is.
 check: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
-	@MYPYPATH=src $(BIN)/mypy --explicit-package-bases
+	@$(BIN)/mypy
 	@$(BIN)/pyright
-	@$(BIN)/pyright --verifytypes asgi_token_rotation --ignoreexternal
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes asgi_token_rotation --ignoreexternal >$(VENV)/verifytypes.log \
+		|| { cat $(VENV)/verifytypes.log; exit 1; }
 
 guards: $(READY)
 	@$(BIN)/python tests/guards/run.py

@@ -38,7 +38,7 @@ class TokenRotationMiddleware:
                 " options, with secret=… among them."
             )
         self.app = app
-        self.rotation = rotation if rotation is not None else TokenRotation(**options)
+        self.rotation: TokenRotation = rotation if rotation is not None else TokenRotation(**options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, by the ASGI specification."""

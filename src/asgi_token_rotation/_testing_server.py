@@ -81,8 +81,8 @@ class TokenServer:
     ) -> None:
         self.access_token_lifetime = access_token_lifetime
         self.refresh_token_lifetime = refresh_token_lifetime
-        self.latency = 0.0
-        self.latency_after = 0.0
+        self.latency: float = 0.0
+        self.latency_after: float = 0.0
         self.fail_with: int | None = None
         self.fail_body: bytes | str | Mapping[str, Any] = b""
         self.retry_after: float | str | None = None
@@ -93,9 +93,9 @@ class TokenServer:
         self.refuse_empty_400 = False
         self.fail_times: int | None = None
         self.omit_refresh_token: Omission | None = None
-        self.logins = 0
-        self.refresh_calls = 0
-        self.concurrent_max = 0
+        self.logins: int = 0
+        self.refresh_calls: int = 0
+        self.concurrent_max: int = 0
         self.received: list[tuple[str, float]] = []
         self._clock = clock
         self._users = dict(users)

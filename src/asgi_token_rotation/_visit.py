@@ -29,8 +29,8 @@ class Visit:
 
     def __init__(self, parts: Parts, scope: Scope, connection: Any) -> None:
         self.scope = scope
-        self.session = Session()
-        self.committed = False
+        self.session: Session = Session()
+        self.committed: bool = False
         self._parts = parts
         self._code = UserCode(parts.callbacks, connection)
         cookie = parts.secure_cookie if parts.origins.secure(scope) else parts.plain_cookie

@@ -38,6 +38,7 @@ def oauth(code: str) -> dict[str, str]:
 HTML = b"<!doctype html><title>Bad gateway</title>"
 DOUBT = Failure("refused", doubtful=True)
 REFUSED, UNAVAILABLE, MISCONFIGURED = Failure("refused"), Failure("unavailable"), Failure("misconfigured")
+OPERATORS = ("invalid_client", "unauthorized_client", "invalid_scope", "unsupported_grant_type")
 ANSWERS: list[tuple[int, Any, Failure]] = [
     # invalid_grant at any 4xx (Auth0 answers 403)
     *((status, oauth("invalid_grant"), REFUSED) for status in (400, 401, 403, 404, 409, 422, 429)),
@@ -59,7 +60,7 @@ ANSWERS: list[tuple[int, Any, Failure]] = [
     (400, b'"' + b"x" * 70_000 + b'"', DOUBT),
     (400, b"9" * 10_000, DOUBT),
     # the operator's fault (O5)
-    *((status, oauth(code), MISCONFIGURED) for status in (400, 401, 403) for code in ("invalid_client", "unauthorized_client", "invalid_scope", "unsupported_grant_type")),
+    *((status, oauth(code), MISCONFIGURED) for status in (400, 401, 403) for code in OPERATORS),
     (404, b"", MISCONFIGURED),
     (404, HTML, MISCONFIGURED),
     (404, {"message": "no such route"}, MISCONFIGURED),
@@ -187,7 +188,7 @@ def test_a_streamed_answer_that_nobody_read() -> None:
     assert judge(httpx.HTTPStatusError("…", request=request, response=response), now=NOW) == DOUBT
 
 
-class _Raises(Exception):
+class RaisingError(Exception):
     """Its attributes raise."""
 
     @property
@@ -195,7 +196,7 @@ class _Raises(Exception):
         raise RuntimeError("no response was set")
 
 
-class _Odd(Exception):
+class OddError(Exception):
     """Carries a response of another library."""
 
     def __init__(self, response: Any) -> None:
@@ -203,7 +204,7 @@ class _Odd(Exception):
         self.response = response
 
 
-class _Response:
+class OddResponse:
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
 
@@ -211,15 +212,15 @@ class _Response:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (_Raises(), Failure("unavailable", unexpected=True)),
-        (_Odd(None), Failure("unavailable", unexpected=True)),
-        (_Odd("text"), Failure("unavailable", unexpected=True)),
-        (_Odd(_Response(status_code="400")), Failure("unavailable", unexpected=True)),
-        (_Odd(_Response(status_code=503)), UNAVAILABLE),
-        (_Odd(_Response(status_code=429, headers=None)), Failure("throttled")),
-        (_Odd(_Response(status_code=429, headers={"retry-after": 30})), Failure("throttled")),
-        (_Odd(_Response(status_code=400, headers={}, content='{"error":"invalid_grant"}')), REFUSED),
-        (_Odd(_Response(status_code=400, headers={}, content=5)), DOUBT),
+        (RaisingError(), Failure("unavailable", unexpected=True)),
+        (OddError(None), Failure("unavailable", unexpected=True)),
+        (OddError("text"), Failure("unavailable", unexpected=True)),
+        (OddError(OddResponse(status_code="400")), Failure("unavailable", unexpected=True)),
+        (OddError(OddResponse(status_code=503)), UNAVAILABLE),
+        (OddError(OddResponse(status_code=429, headers=None)), Failure("throttled")),
+        (OddError(OddResponse(status_code=429, headers={"retry-after": 30})), Failure("throttled")),
+        (OddError(OddResponse(status_code=400, headers={}, content='{"error":"invalid_grant"}')), REFUSED),
+        (OddError(OddResponse(status_code=400, headers={}, content=5)), DOUBT),
     ],
 )
 def test_odd_errors(error: Exception, expected: Failure) -> None:

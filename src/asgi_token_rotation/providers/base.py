@@ -145,7 +145,8 @@ def _json(body: bytes | None) -> Any:
 
 def _body(response: Any) -> bytes | None:
     try:
-        content: bytes = response.content
-        return content
+        content: object = response.content
+        text = content.encode("utf-8", "replace") if isinstance(content, str) else content
+        return text if isinstance(text, bytes) else None
     except Exception:  # noqa: BLE001 a streamed answer that nobody read: what it said is unknown
         return None
