@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from asgi_token_rotation import (
+    JWT,
     Credentials,
     Event,
     Events,
@@ -26,6 +27,7 @@ from asgi_token_rotation import (
     sign_out,
     update_session,
 )
+from asgi_token_rotation._cookies.jwe import cookie_key_ring
 from asgi_token_rotation.testing import Clock, TokenServer
 
 SECRET = "a secret of the tests, long enough for everybody"
@@ -141,6 +143,13 @@ async def _raise(request: Request) -> Response:
 def user_of(response: httpx.Response) -> str | None:
     """Whose session a response shows."""
     return (response.json().get("user") or {}).get("email")
+
+
+def token_in(rig: Rig, response: httpx.Response) -> JWT:
+    """The token in the cookie that a response writes, as it stands there."""
+    ring = cookie_key_ring([SECRET], cookie_name=COOKIE, dialect="authjs", encryption="A256GCM")
+    value = response.cookies[COOKIE]
+    return ring.open(value.encode(), now=rig.clock()).claims()
 
 
 def written(response: httpx.Response) -> bool:

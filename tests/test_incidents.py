@@ -25,7 +25,7 @@ from asgi_token_rotation import (
 )
 from asgi_token_rotation.stores import MemoryStore
 from asgi_token_rotation.testing import Clock, TokenServer, session_cookie
-from rig import COOKIE, SECRET, Rig, cleared, until, user_of, written
+from rig import COOKIE, SECRET, Rig, cleared, token_in, until, user_of, written
 
 
 @pytest.fixture
@@ -92,9 +92,7 @@ async def test_a_slow_response_does_not_write_the_old_cookie(writes: str) -> Non
     rig.gate.set()
     answer = await slow
 
-    assert written(answer)
-    browser.cookies.update(answer.cookies)
-    token = (await browser.get("/token")).json()
+    token = token_in(rig, answer)
     assert token["generation"] == 1
     assert token.get("seen") == ("slow" if writes == "callback" else None)
     rig.past_expiry()

@@ -59,7 +59,9 @@ class Provider:
         self.way_there = 0.0  # seconds
         self.way_back = 0.0  # seconds
         self.lifetime = LIFETIME  # seconds
-        self.ambiguous: Counter[str] = Counter()  # cuts that a refresh token suffered
+        self.ambiguous: Counter[str] = Counter()  # calls with a refresh token whose outcome nobody can know
+        self.failed: Counter[str] = Counter()  # calls with a refresh token that were answered by an error
+        self._served: set[asyncio.Task[TokenSet]] = set()
 
     def sign_in(self, *, session: str = SESSION, name: str = "Ada") -> JWT:
         """The token of a new session, whose family is named as the session."""
@@ -87,19 +89,28 @@ class Provider:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            await asyncio.sleep(self.way_there)
-            fault = self.faults.pop(0) if self.faults else self.fault
-            if fault in ("cut", "cut after rotation"):
-                self.ambiguous[refresh_token] += 1
-            if fault is not None and fault != "cut after rotation":
-                await self._fail(fault)
-            tokens = self._rotated(refresh_token)
-            await asyncio.sleep(self.way_back)
-            if fault == "cut after rotation":
-                raise httpx.ReadError("cut")
-            return tokens
+            # What is sent arrives and is served, even when the caller has died meanwhile.
+            served = asyncio.get_running_loop().create_task(self._serve(refresh_token))
+            self._served.add(served)
+            served.add_done_callback(lambda task: task.cancelled() or task.exception())
+            return await asyncio.shield(served)
         finally:
             self.at_once -= 1
+
+    async def _serve(self, refresh_token: str) -> TokenSet:
+        await asyncio.sleep(self.way_there)
+        fault = self.faults.pop(0) if self.faults else self.fault
+        if fault in ("cut", "cut after rotation", "hang"):
+            self.ambiguous[refresh_token] += 1
+        elif fault is not None:
+            self.failed[refresh_token] += 1
+        if fault is not None and fault != "cut after rotation":
+            await self._fail(fault)
+        tokens = self._rotated(refresh_token)
+        await asyncio.sleep(self.way_back)
+        if fault == "cut after rotation":
+            raise httpx.ReadError("cut")
+        return tokens
 
     async def _fail(self, fault: Fault) -> None:
         if fault == "hang":

@@ -950,11 +950,10 @@ async def test_a_dead_owner() -> None:
     """A dead worker's claim is taken over after a whole lease on the watcher's own clock, and the token sent once more."""
     provider, one, other, token = await two_workers()
     await at(EXPIRED + 10)
-    provider.way_there = 1
+    provider.faults = ["hang"]
     asyncio.create_task(one.ensure(token))  # noqa: RUF006
     await asyncio.sleep(0.5)
     one.die()
-    provider.way_there = 0
     await asyncio.sleep(100)
     begins = seconds()
     standing = await other.ensure(token)
