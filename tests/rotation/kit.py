@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,8 +27,6 @@ KEY = key_of(SESSION)
 Fault = Literal[
     "cut", "cut after rotation", "unavailable", "throttled", "empty 400", "refused", "client", "garbage", "hang"
 ]
-
-logging.getLogger("asgi_token_rotation").setLevel(logging.CRITICAL)
 
 
 def now() -> float:

@@ -50,5 +50,7 @@ def timed(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
 
 async def idle() -> None:
     """Let everything run that can run without time passing."""
-    for _ in range(100):
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(0)
+    while loop._ready:  # type: ignore[attr-defined]
         await asyncio.sleep(0)

@@ -246,6 +246,8 @@ class World:
             if self._excused(browser) or browser.jar is None:
                 continue
             standing = await worker.ensure(browser.jar)
+            if self._excused(browser):  # by a rotation that was cut, and is found out only now
+                continue
             assert standing.token is not None
             assert standing.kind is None, standing.kind
             assert standing.token["expires_at"] > worker.clock() - 20
