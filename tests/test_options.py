@@ -128,7 +128,7 @@ ROTATION = [
     *wrong(rotation, "refresh_options", None, {"margin": 5}),
     *wrong(rotation, "lifetime", None, 3600),
     *wrong(rotation, "store", None, 5, "", "memory", "memory://x", "mysql://user:password@host", Half()),
-    *wrong(rotation, "store", "sqlite:///path.db", "redis://host"),
+    *wrong(rotation, "store", "sqlite://", "postgres://host"),
     *wrong(rotation, "cookie", None, "session", {"name": "a"}),
     *wrong(rotation, "pages", None, {"sign_in": "/login"}),
     *wrong(rotation, "dialect", None, "", "authjs-v5", []),

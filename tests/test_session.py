@@ -639,3 +639,25 @@ async def test_logs_name_no_person(caplog: pytest.LogCaptureFixture) -> None:
     assert not any("ada" in line for line in lines)
     assert COOKIE
     assert SECRET
+
+
+async def test_what_a_stream_refreshed_is_not_delivered() -> None:
+    """L3: a token that a request got after its headers does not count as delivered when it is refreshed once more."""
+    rig = Rig()
+
+    async def stream(request: Request) -> Response:
+        async def body() -> Any:
+            for _ in range(2):
+                rig.past_expiry()
+                yield await get_access_token(request)
+
+        return StreamingResponse(body())
+
+    rig.routes["stream"] = stream
+    browser = await rig.signed_in()
+    await browser.get("/at/stream")
+    assert (rig.server.refresh_calls, rig.server.reuses) == (2, 0)
+    rig.clock.advance(40)
+
+    answer = await browser.get("/me")
+    assert (user_of(answer), answer.json()["refused"]) == ("ada@example.com", None)

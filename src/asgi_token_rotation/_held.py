@@ -33,6 +33,11 @@ class HeldCookie:
         self._expires: float | None = None
         self.names: list[bytes] = []
 
+    @property
+    def generation(self) -> int:
+        """The generation that the browser presented; -1 for none."""
+        return -1 if self._token is None else self._token["generation"]
+
     def read(self, headers: Iterable[tuple[bytes, bytes]]) -> JWT | None:
         """The token behind the request's cookie, without what the seal set; None where there is none that is valid."""
         now = self._clock()
@@ -169,7 +174,7 @@ class HeldToken:
 
     async def _verified(self, token: JWT) -> JWT | None:
         """The token that may be written now: with the newest token set, and none for a session that ended."""
-        standing = self._parts.rotator.glance(token)
+        standing = self._parts.rotator.glance(token, presented=False)
         if not self._fresh and not (standing.token is token and self._looked_just_now()):
             try:
                 standing = await self._parts.rotator.look(token)

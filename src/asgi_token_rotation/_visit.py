@@ -122,7 +122,9 @@ class Visit:
     async def access_token(self, *, min_valid_for: float, rejected: str | None) -> str:
         """An access token that is good for so long, refreshed if need be."""
         token = self._signed_in()
-        standing = await self._parts.rotator.ensure(token, min_valid_for=min_valid_for, rejected=rejected)
+        standing = await self._parts.rotator.ensure(
+            token, min_valid_for=min_valid_for, rejected=rejected, presented=self._cookie.generation
+        )
         if not self._held.take(standing, token):
             self._hand_out(Session())
             raise NotSignedInError("The session has ended, or its cookie is older than what is still served.")

@@ -123,6 +123,8 @@ def test_fields_are_not_shared() -> None:
         ({"refresh": "url"}, "refresh is not callable"),
         ({"fields": {"csrfToken": Field(label="x")}}, "form's own"),
         ({"fields": {"name": "Name"}}, "is no Field"),
+        ({"fields": ["name"]}, "no mapping"),
+        ({"fields": {1: Field(label="x")}}, "no mapping"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], sentence: str) -> None:

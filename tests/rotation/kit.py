@@ -22,6 +22,8 @@ from asgi_token_rotation.stores import MemoryStore, Store
 SECRET = "a secret of the tests, long enough for everybody"
 EPOCH = 1_800_000_000.0
 LIFETIME = 300.0  # seconds of an access token; so the margin is 60 s
+MARGIN = 60.0  # seconds
+DUE, EXPIRED = LIFETIME - MARGIN + 1, LIFETIME + 1  # seconds after the sign-in
 SESSION = "session-1"
 KEY = key_of(SESSION)
 Fault = Literal[
@@ -247,3 +249,45 @@ def claims_of(standing: Standing) -> JWT:
     """The token of a session that stands."""
     assert standing.token is not None
     return standing.token
+
+
+def one_worker(provider: Provider, **options: Any) -> Worker:
+    return Worker(store(), provider.refresh, **options)
+
+
+async def signed_in(at_seconds: float = EXPIRED, **options: Any) -> tuple[Provider, Worker, JWT]:
+    """A provider, a worker, and a token whose days are over after so many seconds, which have passed."""
+    provider = Provider()
+    worker = one_worker(provider, **options)
+    token = provider.sign_in()
+    await at(at_seconds)
+    return provider, worker, token
+
+
+def seconds() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def two_workers(**options: Any) -> tuple[Provider, Worker, Worker, JWT]:
+    """Two workers whose clocks are 20 s apart, and whose machines were started at different times."""
+    provider = Provider()
+    shared = store()
+    one = Worker(shared, provider.refresh, skew=-10, booted=5e5, **options)
+    other = Worker(shared, provider.refresh, skew=+10, booted=77, **options)
+    return provider, one, other, provider.sign_in()
+
+
+async def taken_over(*, faults: list[Fault], way_there: float = 20) -> tuple[Provider, Worker, Worker, Any, Any]:
+    """Two workers of which one lost its claim to the other while its call was under way, and both requests."""
+    provider, one, other, token = await two_workers(wait=60)
+    await at(EXPIRED + 10)
+    provider.faults = faults
+    provider.way_there = way_there
+    first = asyncio.create_task(one.ensure(token))
+    await asyncio.sleep(0.5)
+    one.reach.failing = {"set", "get"}
+    second = asyncio.create_task(other.ensure(token))
+    await asyncio.sleep(8)
+    one.reach.failing = set()
+    assert len(provider.calls) == 2
+    return provider, one, other, first, second

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rotation.kit import Fault
+from rotation.kit import EPOCH, Fault
 from rotation.virtual import VirtualLoop, idle
 from rotation.world import Browser, World
 
@@ -129,6 +129,24 @@ class Interleavings(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.run(asyncio.sleep(seconds))
 
+    @rule(
+        who=PLACES,
+        left=st.sampled_from([30.0, 0.2, -1.0]),
+        count=st.integers(1, 4),
+        there=st.sampled_from([0.0, 3.0, 12.0]),
+    )
+    def fan_out_when_due(self, who: int, left: float, count: int, there: float) -> None:
+        browser, workers = self._browser(who), self.world.workers
+        if browser.jar is None or not workers:
+            return
+        self.world.provider.way_there = there
+        pause = browser.jar["expires_at"] - left - EPOCH - self.loop.time()
+        self.run(asyncio.sleep(max(pause, 0)))
+        for place in range(count):
+            if browser.jar is not None:
+                worker = workers[place % len(workers)]
+                self._do(self.world.begin, self.world.request(browser, worker, browser.jar, answer_after=0.1))
+
     @invariant()
     def nothing_is_wrong(self) -> None:
         self.world.check()
@@ -173,7 +191,7 @@ def explore(examples: int, steps: int, *, derandomize: bool) -> None:
 @pytest.mark.usefixtures("quiet")
 def test_interleavings() -> None:
     """I2, I4, I6: No order of events loses a session, sends a token twice without need, or brings an ended session back."""
-    explore(200, 40, derandomize=True)
+    explore(300, 40, derandomize=True)
 
 
 @pytest.mark.soak

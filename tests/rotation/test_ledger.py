@@ -225,3 +225,27 @@ def test_bounded() -> None:
     table.drop("a")
     table.drop("never there")
     assert table.get("a") is None
+
+
+@timed
+async def test_changes_under_an_own_claim_are_beats() -> None:
+    """R7: Every change that a process makes under its own claim is a beat of it; under another's, or afterwards, it is not."""
+    book = ledger(store())
+    claim = Claim(owner="mine", lease=6)
+    await book.change("key", lambda _: Record(state="claimed", claim=claim))
+
+    async def beat_after_a_change() -> int:
+        change = await book.change("key", lambda record: record)
+        assert change.record is not None
+        assert change.record.claim is not None
+        assert book.known("key") == change.record
+        return change.record.claim.beat
+
+    assert await beat_after_a_change() == 0
+    book.hold("key", "another")
+    assert await beat_after_a_change() == 0
+    book.hold("key", "mine")
+    book.let_go("key", "another")
+    assert [await beat_after_a_change() for _ in range(2)] == [1, 2]
+    book.let_go("key", "mine")
+    assert await beat_after_a_change() == 2

@@ -99,7 +99,10 @@ class Claimant:
         self._failures, self._doubted = record.failures, record.kind == "doubtful"
         self._cut_before = record.kind == "ambiguous"
         self._entry = await self._ledger.replace(self._key, entry, record)
-        return self._entry is not None
+        if self._entry is None:
+            return False
+        self._ledger.hold(self._key, self._claim.owner)
+        return True
 
     async def refresh(self, *, attempts: int) -> Result:
         """Ask the provider and publish. ``attempts``: how often an ambiguous call may be made.
@@ -206,6 +209,7 @@ class Claimant:
         try:
             yield
         finally:
+            self._ledger.let_go(self._key, self._claim.owner)
             beats.cancel()
             await asyncio.wait({beats})
 
@@ -220,11 +224,14 @@ class Claimant:
         entry, self._entry = self._entry, None
         try:
             change = await self._ledger.change(
-                self._key, lambda record: records.beaten(record, self._claim.owner), entry=entry
+                self._key, lambda record: record if self._holds(record) else None, entry=entry
             )
         except StoreError:
             return None
         return change.made
+
+    def _holds(self, record: Record | None) -> bool:
+        return record is not None and record.claim is not None and record.claim.owner == self._claim.owner
 
 
 def _outcome(change: Change | None, kind: FailureKind, *, retry_at: float | None = None) -> Result:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import InvalidTokenError, StoreError
 from ..stores.base import Store
-from .record import Record
+from .record import Record, beaten
 from .sealing import RecordSeal
 from .single_flight import Turns
 
@@ -17,6 +18,8 @@ V = TypeVar("V")
 
 KNOWN_SESSIONS = 20_000
 TRIES = 100  # lost races in a row after which a store's compare-and-set is held to be broken
+PATIENCE = 5  # times as long as without news: the first wait is short, since a store may miss what came just before it
+BRIEF = 0.005  # seconds: a store whose waits end at once must not keep the loop from everything else
 
 
 class UnreadableRecordError(StoreError):
@@ -78,10 +81,12 @@ class Ledger:
 
     def __init__(self, *, store: Store, seal: RecordSeal, ttl: float) -> None:
         self._store = store
+        self._wait: Callable[[str, float], Awaitable[None]] | None = getattr(store, "wait", None)
         self._seal = seal
         self._ttl = ttl
         self._known: Bounded[Record] = Bounded(KNOWN_SESSIONS)
         self._turns = Turns()
+        self._claims: dict[str, str] = {}  # of this process, under way: their owners
 
     def known(self, key: str) -> Record | None:
         """The newest record of the session that this process has seen."""
@@ -95,6 +100,18 @@ class Ledger:
         ):
             self._known.put(key, record)
 
+    def hold(self, key: str, owner: str) -> None:
+        """From now on every change that this process makes under this claim is a beat of it.
+
+        Else a beat that queues behind slow changes of its own process, updates say, could come too late.
+        """
+        self._claims[key] = owner
+
+    def let_go(self, key: str, owner: str) -> None:
+        """The claim's owner is done."""
+        if self._claims.get(key) == owner:
+            del self._claims[key]
+
     async def read(self, key: str) -> Entry:
         """What stands in the store. UnreadableRecordError: it was written with a newer secret."""
         try:
@@ -103,8 +120,26 @@ class Ledger:
             raise StoreError("The store could not be read.") from error
         return self._opened(key, raw)
 
+    async def wait(self, key: str, *, look: float, left: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Wait until it is worth reading the record again, ``left`` seconds at most.
+
+        Where the store wakes its waiters the next look may be far off: ``look`` is the seconds where it does not.
+        """
+        if self._wait is None:
+            await sleep(min(look, left))
+            return
+        time = asyncio.get_running_loop().time
+        began = time()
+        try:
+            await self._wait(key, min(look * PATIENCE, left))
+        except Exception:  # noqa: BLE001 no news; if the store is down, the read that follows says so
+            await sleep(min(look, left))
+        if time() - began < BRIEF:
+            await sleep(BRIEF)
+
     async def replace(self, key: str, entry: Entry, record: Record) -> Entry | None:
         """The new entry if the old one still stood there, else None."""
+        record = beaten(record, self._claims.get(key)) or record
         raw = self._seal.seal(record)
         try:
             done = await self._store.compare_and_set(key, entry.raw, raw, self._ttl)
@@ -129,8 +164,9 @@ class Ledger:
                 record = transition(current.record)
                 if record is None:
                     return Change(made=False, record=current.record)
-                if await self.replace(key, current, record) is not None:
-                    return Change(made=True, record=record)
+                written = await self.replace(key, current, record)
+                if written is not None:
+                    return Change(made=True, record=written.record)
                 current = await self.read(key)
             raise StoreError(f"The store refused a compare-and-set {TRIES} times in a row.")
 

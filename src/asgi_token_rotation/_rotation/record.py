@@ -82,7 +82,7 @@ def claimed(
     return replace(_without_dead_token(record, now=now), state="claimed", claim=claim)
 
 
-def beaten(record: Record | None, owner: str) -> Record | None:
+def beaten(record: Record | None, owner: str | None) -> Record | None:
     """The claim with its next beat, if it is still the owner's."""
     if record is None or record.claim is None or record.claim.owner != owner:
         return None

@@ -254,7 +254,7 @@ class Rotator:
             self._beats.put(key, seen)
         left = seen[2] + claim.lease - now
         if left > 0:
-            await self._tools.sleep(min(look, left))
+            await self._ledger.wait(key, look=look, left=left, sleep=self._tools.sleep)
             return None
         async with self._calls.get():
             claimant = self._claimant(key, token)

@@ -7,24 +7,9 @@ import contextvars
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from .._loops import PerLoop as PerLoop
+
 T = TypeVar("T")
-
-
-class PerLoop(Generic[T]):
-    """One object for each running event loop; those of closed loops are let go."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._of: dict[asyncio.AbstractEventLoop, T] = {}
-
-    def get(self) -> T:
-        """The running loop's object, made at the first call."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._of:
-            for other in [other for other in list(self._of) if other.is_closed()]:
-                self._of.pop(other, None)
-            self._of[loop] = self._make()
-        return self._of[loop]
 
 
 class Tasks:

@@ -8,18 +8,53 @@ from collections.abc import Callable
 from ..errors import ConfigurationError
 from .base import Store as Store
 from .memory import MemoryStore as MemoryStore
+from .sqlite import SQLiteStore as SQLiteStore
 
 
 def store_from_url(url: str, *, clock: Callable[[], float]) -> Store:
-    """The store that a URL names, ``"memory://"``. Does no I/O.
+    """The store that a URL names. Connects to nothing and creates nothing.
 
-    Raises ConfigurationError for any other URL; its message names the scheme only, for a URL may hold a password.
+    ``memory://``; ``sqlite:///relative.db`` and ``sqlite:////absolute.db`` (as SQLAlchemy counts slashes); ``redis://``,
+    ``rediss://`` and ``unix://`` as redis-py reads them, with the extra ``redis``.
+
+    Raises ConfigurationError for any other URL, for a path that can't be written, and where the extra is missing. Its
+    message names the scheme only, or SQLite's path, for a URL may hold a password.
     """
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme in ("redis", "rediss", "unix"):
+        return _redis_store(url)
+    if separator and scheme == "sqlite":
+        return SQLiteStore(_sqlite_path(rest), clock=clock)
     if url == "memory://":
         return MemoryStore(clock=clock)
-    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)", url)
-    given = f"a {scheme[0]!r} URL" if scheme else "a text that is no URL"
+    known = separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)
+    given = f"a {scheme!r} URL" if known else "a text that is no URL"
     raise ConfigurationError(
-        f'store is {given}: this version knows "memory://", with nothing after it. Use that, or hand in an object with'
-        ' the methods of asgi_token_rotation.stores.Store. ("sqlite" and "redis" come in a later version.)'
+        f'store is {given}: expected "memory://" with nothing after it, "sqlite:///path.db", "redis://…", "rediss://…" or'
+        ' "unix://…". Use one of them, or hand in an object with the methods of asgi_token_rotation.stores.Store.'
     )
+
+
+def _sqlite_path(rest: str) -> str:
+    """The path after ``sqlite://``: three slashes in all for a relative one, four for an absolute one."""
+    path = rest.removeprefix("/")
+    if path == rest or path in ("", ":memory:") or "?" in path:
+        raise ConfigurationError(
+            'store is a "sqlite" URL without a file that workers could share, or with more than a path: expected'
+            ' "sqlite:///relative.db" (three slashes) or "sqlite:////var/lib/app/sessions.db" (four). For one process alone'
+            ' use "memory://"; options go to asgi_token_rotation.stores.SQLiteStore(path, busy_timeout=…).'
+        )
+    return path
+
+
+def _redis_store(url: str) -> Store:
+    try:
+        from .redis import RedisStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "redis":
+            raise
+        raise ConfigurationError(
+            'store is a Redis URL, and the package "redis" is not installed:'
+            ' pip install "asgi-token-rotation[redis]", or use "sqlite:///path.db" for workers on one host.'
+        ) from error
+    return RedisStore.from_url(url)

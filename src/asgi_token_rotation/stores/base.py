@@ -40,3 +40,25 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Let go of connections. Calling it twice is fine."""
         ...
+
+
+class WaitableStore(Store, Protocol):
+    """A store that can wake who waits for a record. Optional: without ``wait`` the waiters read again and again.
+
+    It saves time and reads, and nothing depends on it: whoever was woken, and whoever was not, reads the record again
+    and decides by that. So news may be lost, doubled or invented.
+    """
+
+    async def wait(self, key: str, timeout: float) -> None:  # noqa: ASYNC109 no failure, an end
+        """Return when the record may have changed since the caller read it, at the latest after ``timeout`` seconds.
+
+        Returning earlier, for no reason, is fine and costs one read; so a store that can't hear changes at the moment
+        returns after a fraction of a second. It must not return at once for as long as that lasts.
+
+        A change between the caller's read and the moment in which the store begins to listen may go unnoticed:
+        callers make the first wait for a record a short one. A store that goes on listening for a second or so after a
+        wait, and answers the next one at once if there was a change in between, loses nothing after that.
+
+        Several callers may wait for one record, and each may be cancelled. Exceptions count as no news.
+        """
+        ...
