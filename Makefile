@@ -12,13 +12,15 @@ READY_FOR_DEMO := $(VENV)/.ready-for-demo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-litestar test soak check guards clean
+.PHONY: help demo demo-litestar test soak chaos chaos-short check guards clean
 
 help:
 	@echo "make demo           the FastAPI example with a token back end, on 127.0.0.1 (PORT=8000)"
 	@echo "make demo-litestar  the same with Litestar"
 	@echo "make test           the tests, with coverage (ARGS=\"-k grace\" passes on to pytest)"
 	@echo "make soak           the long runs that make test leaves out"
+	@echo "make chaos          ten minutes of killed workers, bad networks and wrong clocks, on Redis and SQLite (SEED=1 MINUTES=10 STORE=redis)"
+	@echo "make chaos-short    a minute and a half of it, always with the same seed"
 	@echo "make check          ruff, mypy, pyright, and the completeness of the public types"
 	@echo "make guards         takes out each guard in turn, and shows that a test notices"
 	@echo "make clean          removes what the others made, $(VENV) included"
@@ -34,6 +36,12 @@ test: $(READY)
 
 soak: $(READY)
 	@$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
+
+chaos: $(READY)
+	@PYTHONPATH=tests exec $(BIN)/python -m chaos
+
+chaos-short: $(READY)
+	@PYTHONPATH=tests SEED=1 MINUTES=1.4 exec $(BIN)/python -m chaos
 
 # For --verifytypes pyright asks the first python3 on the PATH where the package is.
 check: $(READY)

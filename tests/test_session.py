@@ -661,3 +661,44 @@ async def test_what_a_stream_refreshed_is_not_delivered() -> None:
 
     answer = await browser.get("/me")
     assert (user_of(answer), answer.json()["refused"]) == ("ada@example.com", None)
+
+
+async def test_a_rotation_of_the_callbacks_own_mends_a_refused_session() -> None:
+    """A jwt callback that brings a new token set of its own clears the refusal in the very same response."""
+
+    async def jwt(params: JWTParams) -> JWT:
+        if params.token.get("error"):
+            fresh = {"access_token": "own", "refresh_token": "own-refresh", "expires_at": rig.clock() + 900}
+            return params.token | fresh
+        return params.token
+
+    rig = Rig(callbacks=Callbacks(jwt=jwt))
+    browser = await rig.signed_in()
+    rig.server.refuse_refresh = True
+    rig.past_expiry()
+    answer = await browser.get("/me")
+
+    assert (user_of(answer), answer.json()["refused"]) == ("ada@example.com", None)
+    assert (await browser.get("/access-token")).json() == "own"
+
+
+@pytest.mark.parametrize("published", [True, False])
+async def test_an_own_rotation_while_the_store_is_down(published: bool) -> None:
+    """A token set from the jwt callback that could not be published goes into the response's cookie all the same."""
+    store = MemoryStoreElsewhere()
+
+    async def jwt(params: JWTParams) -> JWT:
+        if params.trigger is None and params.token["access_token"] != "own":
+            store.failing = not published
+            return params.token | {"access_token": "own"}
+        return params.token
+
+    rig = Rig(store=store, callbacks=Callbacks(jwt=jwt))
+    browser = await rig.signed_in()
+    answer = await browser.get("/token")
+
+    assert (answer.json()["access_token"], written(answer)) == ("own", True)
+    assert (await browser.get("/token")).json()["access_token"] == "own"
+    assert (rig.rotation.counts["store_failures"] > 0) is not published
+    store.failing = False
+    await rig.rotation.drain()

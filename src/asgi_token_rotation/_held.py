@@ -145,6 +145,7 @@ class HeldToken:
     def published(self, token: JWT) -> None:
         """Go on with a token that this request has just published."""
         self.token = self._base = token
+        self.kind = None
         self.look()
 
     def drop(self, *, clear: bool) -> None:

@@ -38,6 +38,7 @@ from .providers.base import Provider
 from .stores import MemoryStore, Store
 from .types import JWT, Callbacks, Dialect, Events, RefreshFunction, Scope
 
+COUNTED = ("store_failures", "refreshes_alone", "rotations_unpublished", "take_overs")
 RECORD_SLACK = 60.0  # seconds for which a record outlives the last cookie that it may be needed for
 
 
@@ -110,6 +111,7 @@ class TokenRotation:
         rotator = Rotator(
             ledger=ledger, options=refresh_options, refresh_for=asks, emit=emit, tools=tools, tasks=tasks, mark=mark
         )
+        self._counts = ledger.counts
         self._parts = Parts(
             origins=origins,
             secure_cookie=session_cookie_for(keys, cookie, dialect=dialect, secure=True),
@@ -139,6 +141,14 @@ class TokenRotation:
     def endpoint(self, scope: Scope) -> Endpoint | None:
         """What answers this request, if its path is under ``base_path``. For the middleware and integrations."""
         return self._router.endpoint(scope)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What went wrong in this process so far, for metrics.
+
+        ``store_failures``, ``refreshes_alone`` (``store_failure="degrade"``), ``rotations_unpublished``, ``take_overs``.
+        """
+        return {name: self._counts[name] for name in COUNTED}
 
     async def drain(self) -> None:
         """Wait for the running loop's refreshes under way, ``shutdown_wait`` seconds at most."""

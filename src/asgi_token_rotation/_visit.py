@@ -180,8 +180,8 @@ class Visit:
             return None
         except StoreError as error:
             logger.error("A token set from the jwt callback could not be published: %s", where(error))
-            self._held.sole = True
-            return answer
+            self._held.sole, self._held.kind = True, None
+            return {claim: value for claim, value in answer.items() if claim != "error"}
         return self.token
 
     async def _show(self) -> Session:

@@ -44,6 +44,8 @@ class RefreshOptions:
     refused_code: str = "RefreshAccessTokenError"  # v5 front ends: "RefreshTokenError"
     on_refused: Literal["flag", "end"] = "flag"
     on_stale: Literal["anonymous", "end_session"] = "anonymous"
+    store_failure: Literal["refuse", "degrade"] = "refuse"  # "degrade": for one worker, or reusable refresh tokens
+    revocation_check: float | None = None  # for which a look at the record is trusted; None: till a refresh or a write
 
     def __post_init__(self) -> None:
         if self.margin is not None:
@@ -68,6 +70,9 @@ class RefreshOptions:
             )
         _one_of("RefreshOptions.on_refused", self.on_refused, ("flag", "end"))
         _one_of("RefreshOptions.on_stale", self.on_stale, ("anonymous", "end_session"))
+        _one_of("RefreshOptions.store_failure", self.store_failure, ("refuse", "degrade"))
+        if self.revocation_check is not None:
+            _number("RefreshOptions.revocation_check", self.revocation_check)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

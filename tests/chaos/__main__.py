@@ -6,12 +6,13 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from chaos import journal, report, run, verdict
-from chaos.settings import Plan
+from chaos.settings import BROWSERS, Plan
 
 STORES = ("redis", "sqlite")
 
@@ -24,13 +25,12 @@ def say(text: str) -> None:
 
 def main() -> int:
     """One run on each store; the exit code says whether anything happened that nothing excuses."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that it ends what it started
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
     stores = [os.environ["STORE"]] if os.environ.get("STORE") else list(STORES)
     minutes = float(os.environ.get("MINUTES") or 10)
-    browsers = int(os.environ.get("BROWSERS") or 40)
-    only = f" STORE={stores[0]}" if len(stores) == 1 else ""
-    replay = f"SEED={seed} MINUTES={minutes:g} BROWSERS={browsers}{only}"
-    say(f"chaos on {' and '.join(stores)}; again with: {replay} make chaos")
+    browsers = int(os.environ.get("BROWSERS") or BROWSERS)
+    say(f"chaos on {' and '.join(stores)} with seed {seed}, {minutes:g} minutes in all")
     failed = 0
     for store in stores:
         plan = Plan(

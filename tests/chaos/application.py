@@ -38,7 +38,9 @@ from asgi_token_rotation import (
     get_token,
     sign_in,
     sign_out,
+    update_session,
 )
+from asgi_token_rotation.errors import StoreError
 from chaos import settings
 from chaos.journal import Journal, mark_of
 from chaos.processes import end_with_parent
@@ -105,11 +107,16 @@ def _token_set(answer: dict[str, Any]) -> TokenSet:
     return TokenSet(access_token=answer["accessToken"], refresh_token=answer["refreshToken"], expires_at=expires_at)
 
 
-def padded(params: JWTParams) -> JWT:
-    """Every fourth family's cookie changes its size with each generation, between one chunk and three."""
+def changed(params: JWTParams) -> JWT:
+    """Updates bring a note. Every fourth family's cookie changes its size with each generation, between one chunk and two.
+
+    Not more: a WebSocket handshake whose Cookie line is over 8 KiB is never answered by websockets under uvicorn.
+    """
     token = params.token
+    if params.trigger == "update":
+        token["note"] = params.session
     if token["name"].isdigit() and int(token["name"]) % 4 == 0:
-        token["padding"] = "x" * (token["generation"] % 3 * 3500)
+        token["padding"] = "x" * (token["generation"] % 3 * 1800)
     return token
 
 
@@ -118,7 +125,8 @@ async def about(connection: HTTPConnection) -> dict[str, Any]:
     session, token = get_session(connection), get_token(connection)
     user = session.user or {}
     generation = None if token is None else token["generation"]
-    return {"user": user.get("email"), "family": user.get("name"), "error": session.error, "generation": generation}
+    whose = {"user": user.get("email"), "family": user.get("name"), "error": session.error, "generation": generation}
+    return whose if token is None else whose | {"note": token.get("note", 0)}
 
 
 async def about_access_token(connection: HTTPConnection, *, min_valid_for: float) -> dict[str, Any]:
@@ -161,6 +169,17 @@ async def fail(request: Request) -> Response:
     raise RuntimeError("asked for")
 
 
+async def note(request: Request) -> Response:
+    """Write a number into the session, or say that it could not be stored."""
+    try:
+        await update_session(request, int(request.query_params["number"]))
+    except StoreError:
+        return JSONResponse(await about(request) | {"stored": False})
+    except NotSignedInError:
+        return JSONResponse(await about(request) | {"user": None, "stored": False})
+    return JSONResponse(await about(request) | {"stored": True})
+
+
 async def leave(request: Request) -> Response:
     """Sign out."""
     await sign_out(request)
@@ -189,6 +208,7 @@ def create() -> TokenRotationMiddleware:
         Route("/slow", slow),
         Route("/stream", stream),
         Route("/fail", fail),
+        Route("/note", note, methods=["POST"]),
         Route("/login", worker.login, methods=["POST"]),
         Route("/logout", leave, methods=["POST"]),
         WebSocketRoute("/socket", socket),
@@ -197,7 +217,7 @@ def create() -> TokenRotationMiddleware:
         secret=settings.SECRET,
         store=os.environ["STORE"],
         refresh=worker.refresh,
-        callbacks=Callbacks(jwt=padded),
+        callbacks=Callbacks(jwt=changed),
         events=Events(
             refreshed=worker.refreshed,
             refresh_failed=worker.refresh_failed,
@@ -221,7 +241,9 @@ def main() -> None:
     """Serve until somebody ends it, or the parent is gone."""
     end_with_parent()
     port = int(os.environ["PORT"])
-    uvicorn.run(create(), host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio")
+    uvicorn.run(
+        create(), host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=75, ws="websockets-sansio"
+    )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Sent:
     epoch: int
     changes: int
     at: float
+    note: int = 0  # the newest that had been stored
     late: bool = False
 
 
@@ -87,6 +88,7 @@ class Browser:
         self.jar = Jar()
         self.user: str | None = None
         self.family: str | None = None
+        self.note_stored = 0  # the newest of this session of which the user was told that it is stored
         self.epoch = 0  # counts what the user did about who is signed in
         self.left: list[tuple[str, str, float]] = []  # cookie and family of ended sessions, and since when
         self._epoch_of_cookie = 0
@@ -99,7 +101,7 @@ class Browser:
 
     def sending(self, what: str) -> Sent:
         """A request that goes out now, with the newest cookie."""
-        return Sent(what, self.jar.header, self.epoch, self.jar.changes, time.time())
+        return Sent(what, self.jar.header, self.epoch, self.jar.changes, time.time(), self.note_stored)
 
     async def request(self, sent: Sent, method: str, path: str, *, leaves_after: float | None = None) -> Any:
         """The JSON answer, judged; None where none came: the connection broke, or the user went away before."""
@@ -157,7 +159,7 @@ class Browser:
 
     def become(self, user: str | None, family: str | None) -> None:
         """Somebody else from now on; answers to older requests are no longer judged."""
-        self.user, self.family = user, family
+        self.user, self.family, self.note_stored = user, family, 0
         self.epoch += 1
 
     def owns_its_cookie(self) -> bool:
@@ -209,4 +211,4 @@ class Browser:
             return "somebody else's"
         if content.get("error") == REFUSED:
             return "refused"
-        return None
+        return "an update lost" if content["note"] < sent.note else None

@@ -20,6 +20,7 @@ WEIGHTS = {
     "socket": 5,
     "late": 8,
     "fail": 2,
+    "note": 5,
     "idle": 10,
     "leave": 2,
     "replace": 2,
@@ -34,6 +35,7 @@ class User:
         self._browser = browser
         self._random = browser.random
         self._until = 0.0
+        self._notes = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._deeds: dict[str, Callable[[], Awaitable[None]]] = {
             "burst": self._burst,
@@ -42,6 +44,7 @@ class User:
             "socket": self._socket,
             "late": self._late,
             "fail": self._fail,
+            "note": self._note,
             "idle": self._idle,
             "leave": self._leave,
             "replace": self._sign_in,
@@ -113,6 +116,14 @@ class User:
 
     async def _fail(self) -> None:
         await self._browser.request(self._browser.sending("fail"), "GET", "/fail")
+
+    async def _note(self) -> None:
+        """An update of the session; what was stored must be seen from then on."""
+        self._notes += 1
+        sent, number = self._browser.sending("note"), self._notes
+        answer = await self._browser.request(sent, "POST", f"/note?number={number}")
+        if answer is not None and answer["stored"] and sent.epoch == self._browser.epoch:
+            self._browser.note_stored = number
 
     async def _idle(self) -> None:
         seconds = self._random.choice((1.0, 3.0, 8.0, 15.0))

@@ -14,8 +14,6 @@ import threading
 import time
 from pathlib import Path
 
-from chaos import settings
-
 READY_WITHIN = 60.0  # seconds
 
 
@@ -29,6 +27,12 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _bound() -> list[str]:
+    """What makes a child die with the harness even if that is killed, and the child is stopped (Linux)."""
+    setpriv = shutil.which("setpriv")
+    return [] if setpriv is None else [setpriv, "--pdeathsig", "KILL"]
 
 
 def free_port() -> int:
@@ -45,9 +49,9 @@ class Process:
     def __init__(self, name: str, command: list[str], folder: Path, *, port: int, **environment: str) -> None:
         self.name = name
         self.port = port
-        self._command = command
+        self._command = [*_bound(), *command]
         self._output = folder / f"{name}.out"
-        self._environment = settings.environment(PORT=str(port), **environment)
+        self._environment = os.environ | {"PORT": str(port)} | environment
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -94,11 +98,11 @@ class Process:
         return self._child is None or self._child.poll() is not None
 
 
-def python_process(module: str, name: str, folder: Path, **environment: str) -> Process:
-    """One of our modules as a process."""
+def python_process(module: str, name: str, folder: Path, *, code: Path, **environment: str) -> Process:
+    """One of the modules in ``code`` as a process."""
     journal = str(folder / f"{name.replace(' ', '-')}.jsonl")
     command = [sys.executable, "-m", module]
-    return Process(name, command, folder, port=free_port(), JOURNAL=journal, **environment)
+    return Process(name, command, folder, port=free_port(), JOURNAL=journal, PYTHONPATH=str(code), **environment)
 
 
 def redis_process(folder: Path) -> Process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaos.journal import Line
-from chaos.settings import Plan
+from chaos.settings import BROWSERS, Plan
 from chaos.verdict import Verdict
 
 SHOWN = 5  # cases with their timelines; of the others a line each
@@ -16,7 +16,7 @@ _PLAIN = ("at", "event", "browser", "by", "family")
 def table(plan: Plan, verdict: Verdict) -> str:
     """Two columns: (a) with an excuse, (b) without."""
     rows = [
-        f"{plan.store}: {plan.seconds:.0f} s, {plan.workers} workers, {plan.browsers} browsers, seed {plan.seed}",
+        f"{plan.store}: {plan.seconds:.0f} s, {plan.workers} workers, {plan.browsers} browsers; again with: {_replay(plan)}",
         f"  sessions {verdict.sessions}, requests {verdict.requests}, rotations {verdict.rotations}",
         f"  faults: {', '.join(f'{name} {count}' for name, count in sorted(verdict.faults.items())) or 'none'}",
         "",
@@ -36,6 +36,11 @@ def table(plan: Plan, verdict: Verdict) -> str:
         f"  between answer and publication: {_window(verdict)}",
     ]
     return "\n".join(rows)
+
+
+def _replay(plan: Plan) -> str:
+    words = f"SEED={plan.seed} MINUTES={plan.seconds / 60:g} STORE={plan.store}"
+    return f"{words} make chaos" if plan.browsers == BROWSERS else f"{words} BROWSERS={plan.browsers} make chaos"
 
 
 def _window(verdict: Verdict) -> str:

@@ -21,8 +21,8 @@ class Scene:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        seed = str(plan.seed)
-        self.back_end = python_process("chaos.token_back_end", "back end", plan.folder, SEED=seed)
+        seed, self._code = str(plan.seed), settings.snapshot(plan.folder)
+        self.back_end = python_process("chaos.token_back_end", "back end", plan.folder, code=self._code, SEED=seed)
         self.back_end_url = f"http://127.0.0.1:{self.back_end.port}"
         self.redis = redis_process(plan.folder) if plan.store == "redis" else None
         self.file = plan.folder / "sessions.db"
@@ -31,7 +31,8 @@ class Scene:
     def _worker(self, number: int) -> Process:
         skew = settings.WORKER_SKEWS[number % len(settings.WORKER_SKEWS)] if self.plan.faults else 0.0
         environment = {"WORKER": f"w{number}", "CLOCK_SKEW": str(skew), "BACK_END": self.back_end_url}
-        return python_process("chaos.application", f"w{number}", self.plan.folder, STORE=self._url(), **environment)
+        environment["STORE"] = self._url()
+        return python_process("chaos.application", f"w{number}", self.plan.folder, code=self._code, **environment)
 
     def _url(self) -> str:
         if self.redis is not None:

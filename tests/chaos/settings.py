@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ OVERTAKING = 2.0  # seconds in which an answer on its way may overtake a sign-ou
 QUIET = 12.0  # seconds at the end without any fault
 SECRET = "a secret for the chaos suite, not for anything else"
 USERS = 12
+BROWSERS = 40
 
 LATENCY = (0.2, 2.5)  # seconds
 SHORT_STALL = (0.2, 1.2)  # seconds; of a worker or the store
@@ -34,13 +35,16 @@ class Plan:
     seed: int
     seconds: float
     folder: Path
-    browsers: int = 40
+    browsers: int = BROWSERS
     workers: int = len(WORKER_SKEWS)
     faults: bool = True
 
 
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a child: this one's, our modules, and what it is to be."""
+def snapshot(folder: Path) -> Path:
+    """A copy of the code as it is now, so that a worker which is started again is the same although somebody edits."""
     tests = Path(__file__).resolve().parent.parent
-    paths = [str(tests), str(tests.parent / "src"), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | more
+    code = folder / "code"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(tests / "chaos", code / "chaos", ignore=ignored)
+    shutil.copytree(tests.parent / "src" / "asgi_token_rotation", code / "asgi_token_rotation", ignore=ignored)
+    return code

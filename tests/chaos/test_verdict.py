@@ -203,7 +203,9 @@ def test_an_ended_session_that_is_served_is_a_case() -> None:
     """I6: who was signed out is not served again, unless the store was away when the end had to be stored."""
     served = at(60, "wrong", how="signed out and served", family="1", ended=10.0)
     assert verdict(served).unexcused("wrong") == 1
-    assert not verdict(served, at(10.2, "store", what="stalled", began=9.5)).cases
+    assert verdict(served, at(10.2, "store", what="stalled", began=9.5)).unexcused("wrong") == 1
+    assert not verdict(served, at(10.2, "store", what="restarted", began=9.5)).cases
+    assert not verdict(served, at(60.2, "store", what="restarted", began=59.5)).cases
 
 
 def test_a_run_in_which_nothing_happened_fails() -> None:

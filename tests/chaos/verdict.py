@@ -128,8 +128,8 @@ def _losses(verdict: Verdict, lines: Sequence[Line], seconds: Sequence[Second]) 
             verdict.lost[str(before[0].cause)] += 1
         elif how in LOSSES:
             verdict.cases.append(Case(f"lost: {how} ({line.get('what')} at {line.get('worker')})", line["at"], family))
-        elif how == "signed out and served" and _unstored(lines, line["ended"]):
-            verdict.faults["signed out while the store was away"] += 1
+        elif how == "signed out and served" and (_restarted(lines, line["ended"]) or _restarted(lines, line["at"])):
+            verdict.faults["signed out, or tried again, while the store was away"] += 1
         elif how == "status":
             verdict.cases.append(Case(f"5xx or so: {line['status']} for {line['what']}", line["at"], family))
         else:
@@ -180,5 +180,7 @@ def _hit(stalls: Sequence[tuple[str, float, float]], worker: str, since: float, 
     return any(name == worker and began <= until and ended >= since for name, began, ended in stalls)
 
 
-def _unstored(lines: Sequence[Line], at: float) -> bool:
-    return any(line["event"] == "store" and line["began"] - SLACK <= at <= line["at"] + 3 for line in lines)
+def _restarted(lines: Sequence[Line], at: float) -> bool:
+    """Whether the store was away then; one that only stalls is waited for."""
+    restarts = [line for line in lines if line["event"] == "store" and line["what"] == "restarted"]
+    return any(line["began"] - SLACK <= at <= line["at"] + SLACK for line in restarts)

@@ -206,10 +206,11 @@ class Worker:
         self.tasks = PerLoop(Tasks)
         self.ledger = Ledger(store=self.reach, seal=RecordSeal(secrets), ttl=40 * 86_400)
         self.refresh = refresh
+        self.refresh_for: Callable[[JWT], Any] = lambda _: self.refresh
         self.rotator = Rotator(
             ledger=self.ledger,
             options=self.options,
-            refresh_for=lambda _: self.refresh,
+            refresh_for=lambda token: self.refresh_for(token),
             emit=self.events.append,
             tools=Tools(clock=self.clock, monotonic=lambda: time() + booted, sleep=asyncio.sleep, random=lambda: 0.5),
             tasks=self.tasks,

@@ -285,7 +285,7 @@ async def test_a_newer_token_of_another_provider() -> None:
     own = await worker.rotator.update(token, token | {"provider": "gone"})
     await at(DUE)
     other = Worker(worker.reach.store, provider.refresh)
-    other.rotator._refresh_for = lambda token: None if token.get("provider") == "gone" else provider.refresh
+    other.refresh_for = lambda token: None if token.get("provider") == "gone" else provider.refresh
     standing = await other.ensure(token)
     assert (claims_of(standing)["generation"], standing.kind) == (own["generation"], None)
     await at(EXPIRED)

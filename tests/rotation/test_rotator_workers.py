@@ -212,7 +212,7 @@ async def test_nobody_claims_what_may_not_be_claimed() -> None:
     provider, one, other, token = await two_workers()
     await at(EXPIRED + 10)
     await one.rotator.end(token, reason="sign_out")
-    claimant = other.rotator._claimant(KEY, token)
+    claimant = other.rotator._settler._claimant(other.ledger, KEY, token)
 
     assert not await claimant.claim(await other.ledger.read(KEY), presented=0)
     assert not await claimant.take_over(await other.ledger.read(KEY), Record(), presented=0)

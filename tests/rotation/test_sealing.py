@@ -16,6 +16,7 @@ from asgi_token_rotation.errors import InvalidTokenError
 from asgi_token_rotation.stores.memory import rank_of as rank_of_value
 
 OLD, NEW = "the old secret of the tests, long enough", "the new secret of the tests, long enough"
+KEY = key_of("session")
 TOKEN = {"sub": "1", "refresh_token": "r", "generation": 4, "roles": ["a", {"b": None}]}
 RECORDS = {
     "empty": Record(),
@@ -50,15 +51,15 @@ def test_round_trip(record: Record) -> None:
     """What was sealed opens as it was."""
     seal = RecordSeal([NEW])
 
-    assert seal.open(seal.seal(record)) == record
+    assert seal.open(KEY, seal.seal(KEY, record)) == record
 
 
 @given(any_record)
 def test_any_record_round_trips(record: Record) -> None:
     """Whatever a record holds, it opens as it was, and its rank can be read by a store."""
-    value = SEAL.seal(record)
+    value = SEAL.seal(KEY, record)
 
-    assert SEAL.open(value) == record
+    assert SEAL.open(KEY, value) == record
     assert rank_of_value(value)[0] in "kbe"
 
 
@@ -67,12 +68,12 @@ SEAL = RecordSeal([NEW])
 
 def test_bytes_never_repeat() -> None:
     """A compare-and-set on bytes is exact, since no two seals are alike."""
-    assert len({SEAL.seal(RECORDS["live"]) for _ in range(50)}) == 50
+    assert len({SEAL.seal(KEY, RECORDS["live"]) for _ in range(50)}) == 50
 
 
 def test_no_token_reaches_the_store() -> None:
     """I7: The store sees neither token, nor name, nor state."""
-    value = SEAL.seal(Record(token={"refresh_token": "very-secret"}, reason="sign_out"))
+    value = SEAL.seal(KEY, Record(token={"refresh_token": "very-secret"}, reason="sign_out"))
 
     assert b"very-secret" not in value
     assert b"sign_out" not in value
@@ -83,10 +84,10 @@ def test_secrets_roll_over() -> None:
     old, both, new = RecordSeal([OLD]), RecordSeal([NEW, OLD]), RecordSeal([NEW])
     record = RECORDS["live"]
 
-    assert both.open(old.seal(record)) == record
-    assert new.open(both.seal(record)) == record
+    assert both.open(KEY, old.seal(KEY, record)) == record
+    assert new.open(KEY, both.seal(KEY, record)) == record
     with pytest.raises(InvalidTokenError):
-        old.open(both.seal(record))
+        old.open(KEY, both.seal(KEY, record))
 
 
 @pytest.mark.parametrize(
@@ -107,14 +108,14 @@ def test_a_newer_version(content: Any) -> None:
     keys = KeyRing([NEW], salt=sealing._SEAL_SALT, info=sealing._SEAL_INFO)
 
     with pytest.raises(InvalidTokenError, match="newer version"):
-        SEAL.open(b"k0:" + keys.seal_bytes(json.dumps(content).encode()))
+        SEAL.open(KEY, b"k0:" + keys.seal_bytes(json.dumps(content).encode()))
 
 
 @pytest.mark.parametrize("value", [b"", b":", b"k1:", b"no rank", b"k0:a.b.c.d.e", b"\xff" * 50])
 def test_foreign_bytes(value: bytes) -> None:
     """Bytes that are no record of ours are unreadable."""
     with pytest.raises(InvalidTokenError):
-        SEAL.open(value)
+        SEAL.open(KEY, value)
 
 
 def test_a_cookies_key_opens_no_record() -> None:
@@ -122,7 +123,7 @@ def test_a_cookies_key_opens_no_record() -> None:
     cookie = KeyRing([NEW], salt="authjs.session-token", info="Auth.js Generated Encryption Key (authjs.session-token)")
 
     with pytest.raises(InvalidTokenError):
-        SEAL.open(b"k0:" + cookie.seal_bytes(b"{}"))
+        SEAL.open(KEY, b"k0:" + cookie.seal_bytes(b"{}"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_a_cookies_key_opens_no_record() -> None:
 def test_ranks(record: Record, expected: str) -> None:
     """A full store never drops a claim or tokens that may not have arrived; it can tell marks, back-offs and ends."""
     assert rank_of(record) == expected
-    assert SEAL.seal(record).startswith(expected.encode() + b":")
+    assert SEAL.seal(KEY, record).startswith(expected.encode() + b":")
 
 
 def test_keys() -> None:

@@ -24,15 +24,15 @@ class WatchedStore:
         self._seal = RecordSeal([SECRET])
         self._wrong = wrong
 
-    def opened(self, value: bytes | None) -> Record | None:
+    def opened(self, key: str, value: bytes | None) -> Record | None:
         """The record behind the bytes."""
-        return None if value is None else self._seal.open(value)
+        return None if value is None else self._seal.open(key, value)
 
     async def get(self, key: str) -> bytes | None:
         return await self._store.get(key)
 
     async def compare_and_set(self, key: str, expected: bytes | None, value: bytes, ttl: float) -> bool:
-        before, after = self.opened(await self._store.get(key)), self.opened(value)
+        before, after = self.opened(key, await self._store.get(key)), self.opened(key, value)
         done = await self._store.compare_and_set(key, expected, value, ttl)
         if done and before is not None and after is not None:
             if after.generation < before.generation:
@@ -152,7 +152,8 @@ class World:
         browser.jar = None
         await worker.rotator.end(cookie, reason="sign_out")
         browser.ended_by = worker
-        record = self.store.opened(await self.store.get(key_of(browser.session)))
+        key = key_of(browser.session)
+        record = self.store.opened(key, await self.store.get(key))
         browser.ended = record is not None and record.state == "ended"
 
     async def _answer(

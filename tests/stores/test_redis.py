@@ -215,7 +215,7 @@ async def test_a_client_that_would_try_for_ever(own_server: Server) -> None:
         with own_server.paused():
             began = time.perf_counter()
             with pytest.raises(TimeoutError):
-                await store.get("key")
+                await asyncio.wait_for(store.get("key"), 5)
             assert time.perf_counter() - began < 0.6
         assert await store.get("key") is None
 

@@ -17,6 +17,7 @@ from ..options import RefreshOptions
 from ..providers.base import Failure, judge
 from ..types import JWT, FailureKind, RefreshFunction, TokenSet
 from . import record as records
+from .alone import Alone
 from .ledger import Change, Entry, Ledger
 from .policy import back_off, consequence
 from .record import Claim, Record
@@ -57,7 +58,7 @@ class Claimant:
         key: str,
         token: JWT,
         refresh: RefreshFunction,
-        ledger: Ledger,
+        ledger: Ledger | Alone,
         options: RefreshOptions,
         tools: Tools,
         mark: str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -19,6 +19,7 @@ V = TypeVar("V")
 KNOWN_SESSIONS = 20_000
 TRIES = 100  # lost races in a row after which a store's compare-and-set is held to be broken
 PATIENCE = 5  # times as long as without news: the first wait is short, since a store may miss what came just before it
+LONGEST_ANSWER = 10.0  # seconds that a store may take
 BRIEF = 0.005  # seconds: a store whose waits end at once must not keep the loop from everything else
 
 
@@ -87,6 +88,8 @@ class Ledger:
         self._known: Bounded[Record] = Bounded(KNOWN_SESSIONS)
         self._turns = Turns()
         self._claims: dict[str, str] = {}  # of this process, under way: their owners
+        self._read_at: Bounded[float] = Bounded(KNOWN_SESSIONS)  # by the event loop's clock
+        self.counts: Counter[str] = Counter()  # of what went wrong
 
     def known(self, key: str) -> Record | None:
         """The newest record of the session that this process has seen."""
@@ -112,13 +115,28 @@ class Ledger:
         if self._claims.get(key) == owner:
             del self._claims[key]
 
+    def read_within(self, key: str, seconds: float) -> bool:
+        """Whether the record was read or written so short a time ago."""
+        read_at = self._read_at.get(key)
+        return read_at is not None and asyncio.get_running_loop().time() - read_at < seconds
+
     async def read(self, key: str) -> Entry:
         """What stands in the store. UnreadableRecordError: it was written with a newer secret."""
-        try:
-            raw = await self._store.get(key)
-        except Exception as error:
-            raise StoreError("The store could not be read.") from error
+        raw = await self._asked(self._store.get(key), "The store could not be read.")
+        self._read_at.put(key, asyncio.get_running_loop().time())
         return self._opened(key, raw)
+
+    async def restore(self, key: str) -> None:
+        """Bring what this process knows to the store, if the store does not know it, or anything newer."""
+        for _ in range(TRIES):
+            known = self._known.get(key)
+            raw = await self._asked(self._store.get(key), "The store could not be read.")
+            record = None if raw is None else self._seal.open(key, raw)
+            if known is None or not _behind(record, known):
+                return
+            if await self.replace(key, Entry(record, raw), known) is not None:
+                return
+        raise StoreError(f"The store refused a compare-and-set {TRIES} times in a row.")
 
     async def wait(self, key: str, *, look: float, left: float, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Wait until it is worth reading the record again, ``left`` seconds at most.
@@ -140,13 +158,11 @@ class Ledger:
     async def replace(self, key: str, entry: Entry, record: Record) -> Entry | None:
         """The new entry if the old one still stood there, else None."""
         record = beaten(record, self._claims.get(key)) or record
-        raw = self._seal.seal(record)
-        try:
-            done = await self._store.compare_and_set(key, entry.raw, raw, self._ttl)
-        except Exception as error:
-            raise StoreError("The store could not be written.") from error
-        if not done:
+        raw = self._seal.seal(key, record)
+        setting = self._store.compare_and_set(key, entry.raw, raw, self._ttl)
+        if not await self._asked(setting, "The store could not be written."):
             return None
+        self._read_at.put(key, asyncio.get_running_loop().time())
         self.learn(key, record)
         return Entry(record, raw)
 
@@ -176,9 +192,18 @@ class Ledger:
         """Set the record in place of bytes that this process can't open."""
         return await self.replace(key, Entry(None, raw), record) is not None
 
+    async def _asked(self, answer: Awaitable[V], sentence: str) -> V:
+        """The store's answer. It has a time limit of its own, since a store that hangs must hang no request."""
+        try:
+            async with asyncio.timeout(LONGEST_ANSWER):
+                return await answer
+        except Exception as error:
+            self.counts["store_failures"] += 1
+            raise StoreError(sentence) from error
+
     def _opened(self, key: str, raw: bytes | None) -> Entry:
         try:
-            record = None if raw is None else self._seal.open(raw)
+            record = None if raw is None else self._seal.open(key, raw)
         except InvalidTokenError as error:
             raise UnreadableRecordError(raw or b"") from error
         known = self._known.get(key)
@@ -189,6 +214,11 @@ class Ledger:
 
 def _lost(known: Record | None, record: Record | None) -> bool:
     """Whether the store has lost, or never took, the newest generation that this process knows of."""
-    if known is None or known.state == "ended":
-        return False  # an end that the store does not have is written by whoever ends the session again
-    return record is None or (record.state != "ended" and record.generation < known.generation)
+    # An end that the store does not have is for the keeper to bring: nothing else may be built on it.
+    return known is not None and known.state != "ended" and _behind(record, known)
+
+
+def _behind(record: Record | None, known: Record) -> bool:
+    if record is None:
+        return True
+    return record.state != "ended" and (known.state == "ended" or record.generation < known.generation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -10,21 +9,19 @@ from .._claims import copy_of, laid_on_top, token_set_changed
 from .._log import logger, where
 from ..errors import NotSignedInError, StoreError
 from ..options import RefreshOptions
-from ..types import JWT, Event, FailureKind, RefreshFunction
+from ..types import JWT, Event, RefreshFunction
 from . import record as records
-from .claimant import Claimant, Result, Tools
+from .claimant import Tools
 from .delivery import Deliveries
-from .ledger import TRIES, Bounded, Entry, Ledger, UnreadableRecordError
-from .policy import Due, expired
+from .keeper import Keeper
+from .ledger import TRIES, Ledger, UnreadableRecordError
+from .policy import Due
 from .record import Record
 from .sealing import key_of, session_name
+from .settling import Case, Settler
 from .single_flight import Flight, PerLoop, SingleFlight, Tasks
-from .steps import Demand, Step, newest_for, next_step, standing_of
+from .steps import Demand, judged, newest_for, standing_of
 from .steps import Standing as Standing
-
-FIRST_LOOK = 0.05  # seconds between two looks at another's claim, at first
-LONGEST_LOOK = 0.5  # seconds
-WATCHED_SESSIONS = 10_000
 
 
 class Rotator:
@@ -45,29 +42,34 @@ class Rotator:
         self._options = options
         self._refresh_for = refresh_for
         self._emit = emit
-        self._tools = tools
-        self._tasks = tasks
-        self._mark = mark
+        self._clock = tools.clock
         self._demand = Demand(options=options)
         self._flights: SingleFlight[Standing] = SingleFlight(tasks)
-        self._calls = PerLoop(lambda: asyncio.Semaphore(int(options.concurrency)))
         self._deliveries = Deliveries(ledger=ledger, tasks=tasks, grace=options.grace, clock=tools.clock)
-        self._beats: Bounded[tuple[str, int, float]] = Bounded(WATCHED_SESSIONS)  # owner, beat, first seen when
+        self._keeper = Keeper(ledger=ledger, tasks=tasks, sleep=tools.sleep)
+        self._settler = Settler(
+            ledger=ledger,
+            options=options,
+            refresh_for=refresh_for,
+            emit=emit,
+            tools=tools,
+            keeper=self._keeper,
+            mark=mark,
+        )
 
     def glance(self, token: JWT, *, presented: bool = True) -> Standing:
         """Where the session stands as far as this process knows, without any wait.
 
         ``presented``: the browser sent this very token; False for one that a request got here and now.
         """
-        key = key_of(token["session_id"])
-        step = newest_for(self._ledger.known(key), token, now=self._tools.clock())
+        step = self._settler.known(token)
         if presented and step.token is token and step.action == "serve":
-            self._deliveries.note(key, token)
+            self._deliveries.note(key_of(token["session_id"]), token)
         return standing_of(step)
 
     def due(self, token: JWT, demand: Demand | None = None) -> Due:
         """Whether the token is to be refreshed; never where nobody could."""
-        level = (demand or self._demand).of(token, now=self._tools.clock())
+        level = (demand or self._demand).of(token, now=self._clock())
         return "no" if level == "no" or self._refresh_for(token) is None else level
 
     async def ensure(
@@ -81,47 +83,56 @@ class Rotator:
         not have got yet: that one must not count as delivered.
         """
         demand = Demand(options=self._options, min_valid_for=min_valid_for, rejected=rejected)
-        standing = await self._ensured(token, demand, token["generation"] if presented is None else presented)
+        generation = token["generation"] if presented is None else presented
+        await self._check_for_end(token)
+        standing = await self._ensured(Case(token=token, demand=demand, presented=generation))
         if standing.kind == "refused" and standing.token is not None and self._options.on_refused == "end":
             await self.end(standing.token, reason="refused")
             return Standing(None, looked=True)
         return standing
 
-    async def _ensured(self, token: JWT, demand: Demand, presented: int) -> Standing:
-        standing = self.glance(token, presented=presented == token["generation"])
+    async def _ensured(self, case: Case) -> Standing:
+        token = case.token
+        standing = self.glance(token, presented=case.presented == token["generation"])
         if standing.token is None and not standing.stale:
             return standing
         # What this process knows of a stale cookie may be old news: another worker may have prolonged its days.
-        level = self.due(standing.token or token, demand)
+        level = self.due(standing.token or token, case.demand)
         if level == "no":
-            return self._judged(standing)
-        flight, started = self._join(token, demand, presented)
+            newest = standing.token
+            return judged(standing, recoverable=newest is None or self._settler.recoverable(newest), now=self._clock())
+        flight, started = self._join(case)
         served_on = level == "soon" and standing.token is not None
         if served_on and not started:
             return standing
         result = await flight.wait(self._options.wait, or_parked=served_on)
-        if result is None:
-            return self._overdue(token)
-        if (
-            not started
-            and result.kind is None
-            and result.token is not None
-            and self.due(result.token, demand) == "expired"
-        ):
+        if not started and result is not None and self._falls_short(result, case.demand):
             # It had flown for less than what is asked here: an access token that an API refused, say.
-            result = await self._join(token, demand, presented)[0].wait(self._options.wait)
-        return result or self._overdue(token)
+            result = await self._join(case)[0].wait(self._options.wait)
+        if result is not None:
+            return result
+        # What is known now may be more than before the wait, but is not what was asked for.
+        return dataclasses.replace(self.glance(token, presented=False), kind="unavailable")
 
-    def _overdue(self, token: JWT, kind: FailureKind = "unavailable") -> Standing:
-        """What is known now, which may be more than before the wait, but is not what was asked for."""
-        return dataclasses.replace(self.glance(token, presented=False), kind=kind)
+    def _falls_short(self, result: Standing, demand: Demand) -> bool:
+        return result.kind is None and result.token is not None and self.due(result.token, demand) == "expired"
+
+    async def _check_for_end(self, token: JWT) -> None:
+        """Look at the record where the last look is longer ago than ``revocation_check`` allows."""
+        longest, key = self._options.revocation_check, key_of(token["session_id"])
+        if longest is None or self._ledger.read_within(key, longest):
+            return
+        try:
+            await self._ledger.read(key)
+        except StoreError as error:
+            logger.error("session %s: not checked for its end, the store failed: %s", session_name(key), where(error))
 
     async def look(self, token: JWT) -> Standing:
         """The newest token for a cookie by the record, which is read. StoreError where it can't be."""
         key = key_of(token["session_id"])
         entry = await self._ledger.read(key)
-        known = newest_for(self._ledger.known(key), token, now=self._tools.clock())
-        step = newest_for(entry.record, token, now=self._tools.clock())
+        known = newest_for(self._ledger.known(key), token, now=self._clock())
+        step = newest_for(entry.record, token, now=self._clock())
         # A rotation that could not be published is known to this process only.
         newer = known.action != "serve" or known.token["generation"] > step.token["generation"]
         return standing_of(known if newer else step, looked=True)
@@ -132,7 +143,7 @@ class Rotator:
         NotSignedInError where the session has ended or the cookie is stale; StoreError where it could not be published.
         """
         key = key_of(base["session_id"])
-        now = self._tools.clock()
+        now = self._clock()
         rotation = token_set_changed(own, base)
         if rotation:
             own = {claim: value for claim, value in own.items() if claim != "error"}
@@ -159,14 +170,15 @@ class Rotator:
     async def end(self, token: JWT, *, reason: str) -> None:
         """End the session for all workers. Where the store can't take it, this process alone knows (logged)."""
         key = key_of(token["session_id"])
-        now = self._tools.clock()
+        now = self._clock()
         tombstone = records.ended(self._ledger.known(key), token["generation"], reason=reason, now=now)
         if tombstone is not None:
             self._ledger.learn(key, tombstone)
         try:
             made = await self._end_in_store(key, token["generation"], reason=reason, now=now)
         except StoreError as error:
-            logger.error("session %s: its end could not be stored: %s", session_name(key), where(error))
+            logger.error("session %s: its end could not be stored yet: %s", session_name(key), where(error))
+            self._keeper.keep(key)
             made = True
         if made:
             logger.info("session %s: ended (%s)", session_name(key), reason)
@@ -191,109 +203,8 @@ class Rotator:
                     return True
         raise StoreError(f"The store refused a compare-and-set {TRIES} times in a row.")
 
-    def _judged(self, standing: Standing) -> Standing:
-        """A token that is never due and has expired counts as refused: nobody could refresh it."""
-        token = standing.token
-        if token is None or not expired(token, now=self._tools.clock()) or self._recoverable(token):
-            return standing
-        return Standing(token, "refused")
-
-    def _recoverable(self, token: JWT) -> bool:
-        return bool(token.get("refresh_token")) and self._refresh_for(token) is not None
-
-    def _join(self, token: JWT, demand: Demand, presented: int) -> tuple[Flight[Standing], bool]:
+    def _join(self, case: Case) -> tuple[Flight[Standing], bool]:
         def settle(flight: Flight[Standing]) -> Awaitable[Standing]:
-            return self._settle(flight, token, demand, presented)
+            return self._settler.settle(flight, case)
 
-        return self._flights.join((key_of(token["session_id"]), token["generation"]), settle)
-
-    async def _settle(self, flight: Flight[Standing], token: JWT, demand: Demand, presented: int) -> Standing:
-        try:
-            return await self._settled(flight, token, demand, presented)
-        except StoreError as error:
-            name = session_name(key_of(token["session_id"]))
-            logger.error("session %s: not refreshed, the store failed: %s", name, where(error))
-            return self._overdue(token, "store")
-
-    async def _settled(self, flight: Flight[Standing], token: JWT, demand: Demand, presented: int) -> Standing:
-        """Read the record and do what it says, until the session stands somewhere."""
-        key = key_of(token["session_id"])
-        look, races = FIRST_LOOK, 0
-        while races < TRIES:
-            entry = await self._ledger.read(key)
-            step = next_step(entry.record, token, demand, now=self._tools.clock())
-            if step.action not in ("ask", "watch") or self._refresh_for(step.token) is None:
-                return self._judged(standing_of(step, looked=True))
-            if step.action == "ask" or entry.record is None:
-                standing = await self._ask(key, entry, step.token, presented)
-                races += 1
-            else:
-                flight.park()
-                standing = await self._watch(key, entry, entry.record, step.token, presented, look)
-                look = min(look * 1.5, LONGEST_LOOK)
-            if standing is not None:
-                return standing
-        raise StoreError(f"The store refused a claim {TRIES} times in a row.")
-
-    async def _ask(self, key: str, entry: Entry, token: JWT, presented: int) -> Standing | None:
-        async with self._calls.get():
-            claimant = self._claimant(key, token)
-            if not await claimant.claim(entry, presented=presented):
-                return None
-            return self._concluded(key, token, await claimant.refresh(attempts=2))
-
-    async def _watch(
-        self, key: str, entry: Entry, record: Record, token: JWT, presented: int, look: float
-    ) -> Standing | None:
-        """Wait a little for the claim's owner, or take over where its beat stood still for the whole lease."""
-        claim, now = record.claim, self._tools.monotonic()
-        assert claim is not None  # noqa: S101 the state is claimed
-        seen = self._beats.get(key)
-        if seen is None or seen[:2] != (claim.owner, claim.beat):
-            seen = (claim.owner, claim.beat, now)
-            self._beats.put(key, seen)
-        left = seen[2] + claim.lease - now
-        if left > 0:
-            await self._ledger.wait(key, look=look, left=left, sleep=self._tools.sleep)
-            return None
-        async with self._calls.get():
-            claimant = self._claimant(key, token)
-            if not await claimant.take_over(entry, record, presented=presented):
-                return None
-            logger.warning("session %s: took over the refresh of an owner that stopped", session_name(key))
-            return self._concluded(key, token, await claimant.refresh(attempts=1))
-
-    def _claimant(self, key: str, token: JWT) -> Claimant:
-        refresh = self._refresh_for(token)
-        assert refresh is not None  # noqa: S101 else the token is never due
-        return Claimant(
-            key=key,
-            token=token,
-            refresh=refresh,
-            ledger=self._ledger,
-            options=self._options,
-            tools=self._tools,
-            mark=self._mark,
-        )
-
-    def _concluded(self, key: str, asked: JWT, result: Result) -> Standing | None:
-        """Where the session stands after a call; None where the record must say it, since the claim was another's."""
-        if result.dropped:
-            return None
-        step = newest_for(result.record, asked, now=self._tools.clock())
-        name = session_name(key)
-        if result.rotated is not None:
-            logger.info("session %s: refreshed, generation %d", name, result.rotated["generation"])
-            self._emit(Event(name="refreshed", session=name, token=copy_of(result.rotated)))
-        elif result.kind is not None:
-            self._emit(
-                Event(
-                    name="refresh_failed",
-                    session=name,
-                    token=copy_of(asked),
-                    kind=result.kind,
-                    retry_at=result.retry_at,
-                )
-            )
-        looked = result.record is not None and not result.sole
-        return standing_of(Step(step.action, step.token, result.kind), looked=looked, sole=result.sole)
+        return self._flights.join((case.key, case.token["generation"]), settle)

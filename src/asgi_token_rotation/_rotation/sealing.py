@@ -49,17 +49,20 @@ class RecordSeal:
     def __init__(self, secrets: Sequence[str]) -> None:
         self._keys = KeyRing(secrets, salt=_SEAL_SALT, info=_SEAL_INFO)
 
-    def seal(self, record: Record) -> bytes:
-        """The record's bytes for the store. Every seal has a fresh IV, so bytes never repeat."""
+    def seal(self, key: str, record: Record) -> bytes:
+        """The record's bytes for the store, good under this key only. A fresh IV each time, so bytes never repeat."""
         content = {name: value for name, value in asdict(record).items() if value != _DEFAULTS[name]}
+        content["key"] = key
         plaintext = json.dumps(content, separators=(",", ":")).encode()
         return rank_of(record).encode() + b":" + self._keys.seal_bytes(plaintext)
 
-    def open(self, value: bytes) -> Record:
+    def open(self, key: str, value: bytes) -> Record:
         """The record behind the bytes. InvalidTokenError: sealed with a secret that this process does not have."""
         _, _, sealed = value.partition(b":")
         content = json.loads(self._keys.open_bytes(sealed))
         try:
+            if content.pop("key") != key:
+                raise InvalidTokenError("The record is another session's.")
             if content.get("before") is not None:
                 content["before"] = (content["before"][0], content["before"][1])
             if content.get("claim") is not None:

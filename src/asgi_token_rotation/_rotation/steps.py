@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from ..options import RefreshOptions
 from ..types import JWT, FailureKind
-from .policy import Due, due, refresh_token_expired
+from .policy import Due, due, expired, refresh_token_expired
 from .record import Record, place
 
 Action: TypeAlias = Literal["serve", "ask", "watch", "stale", "ended"]
@@ -87,3 +87,10 @@ def standing_of(step: Step, *, looked: bool = False, sole: bool = False) -> Stan
     if step.action in ("stale", "ended"):
         return Standing(None, stale=step.action == "stale", looked=looked)
     return Standing(step.token, step.kind, looked=looked, sole=sole)
+
+
+def judged(standing: Standing, *, recoverable: bool, now: float) -> Standing:
+    """A token that is never due and has expired counts as refused: nobody could refresh it."""
+    if standing.token is None or recoverable or not expired(standing.token, now=now):
+        return standing
+    return Standing(standing.token, "refused")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..errors import ConfigurationError
 from .base import Store as Store
+from .base import WaitableStore as WaitableStore
 from .memory import MemoryStore as MemoryStore
 from .sqlite import SQLiteStore as SQLiteStore
 
