@@ -10,7 +10,7 @@ from typing import cast
 
 from ._log import logger
 from .errors import ConfigurationError
-from .options import CookieOptions, Lifetime, Pages, RefreshOptions
+from .options import CookieOptions, Lifetime, Pages, RefreshOptions, number
 from .providers.base import Provider
 from .stores import Store, store_from_url
 from .types import Callbacks, Events
@@ -62,6 +62,13 @@ def check_callables(**options: object) -> None:
     for name, value in options.items():
         if value is not None and not callable(value):
             raise ConfigurationError(f"{name} is a {type(value).__name__}: expected a function.")
+
+
+def check_seconds(**options: float | None) -> None:
+    """Refuse what is neither None nor a number of seconds."""
+    for name, value in options.items():
+        if value is not None:
+            number(name, value)
 
 
 def checked_providers(providers: Sequence[Provider]) -> dict[str, Provider]:

@@ -15,6 +15,7 @@ from ._checks import (
     check_callables,
     check_connections,
     check_kinds,
+    check_seconds,
     check_texts,
     checked_providers,
     checked_secrets,
@@ -54,6 +55,7 @@ class TokenRotationOptions(TypedDict, total=False):
     refresh_options: RefreshOptions
     lifetime: Lifetime
     store: Store | str
+    revocation_check: float | None
     cookie: CookieOptions
     pages: Pages
     dialect: Dialect
@@ -84,6 +86,7 @@ class TokenRotation:
         refresh_options: RefreshOptions = RefreshOptions(),
         lifetime: Lifetime = Lifetime(),
         store: Store | str = "memory://",  # where workers meet
+        revocation_check: float | None = None,  # seconds for which a look at the record is trusted
         cookie: CookieOptions = CookieOptions(),
         pages: Pages = Pages(),
         dialect: Literal["authjs", "nextauth-v4"] = "authjs",
@@ -98,6 +101,7 @@ class TokenRotation:
         check_kinds(callbacks=callbacks, events=events, refresh_options=refresh_options, lifetime=lifetime)
         check_kinds(cookie=cookie, pages=pages)
         check_callables(refresh=refresh, skip=skip)
+        check_seconds(revocation_check=revocation_check)
         check_texts(dialect=dialect, base_path=base_path, state_key=state_key)
         check_connections(trusted_origins=trusted_origins, http_client=http_client, clock=clock)
         self.base_path = base_path  # where the endpoints live; for integrations
@@ -109,8 +113,9 @@ class TokenRotation:
         ledger = Ledger(store=self._store, seal=RecordSeal(keys), ttl=lifetime.max_age + RECORD_SLACK)
         emit, asks, mark = emitter(events, tasks), _refresh_for(by_id, refresh), _mark(self._store)
         rotator = Rotator(
-            ledger=ledger, options=refresh_options, refresh_for=asks, emit=emit, tools=tools, tasks=tasks, mark=mark
-        )
+            ledger=ledger, options=refresh_options, refresh_for=asks, emit=emit, tools=tools, tasks=tasks, mark=mark,
+            revocation_check=revocation_check,
+        )  # fmt: skip
         self._counts = ledger.counts
         self._parts = Parts(
             origins=origins,

@@ -13,7 +13,8 @@ _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 6265, 4.1.1:
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*\Z")  # RFC 6265, 4.1.1: no control characters, no semicolon
 
 
-def _number(name: str, value: object, *, at_least: float = 0, unit: str = "seconds") -> float:
+def number(name: str, value: object, *, at_least: float = 0, unit: str = "seconds") -> float:
+    """The value, if it is a number of that size."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value < float("inf"):
         raise ConfigurationError(f"{name} is {value!r}: expected a number of {unit}, {at_least:g} or more.")
     return value
@@ -45,16 +46,15 @@ class RefreshOptions:
     on_refused: Literal["flag", "end"] = "flag"
     on_stale: Literal["anonymous", "end_session"] = "anonymous"
     store_failure: Literal["refuse", "degrade"] = "refuse"  # "degrade": for one worker, or reusable refresh tokens
-    revocation_check: float | None = None  # for which a look at the record is trusted; None: till a refresh or a write
 
     def __post_init__(self) -> None:
         if self.margin is not None:
-            _number("RefreshOptions.margin", self.margin)
+            number("RefreshOptions.margin", self.margin)
         for name in ("grace", "undelivered", "shutdown_wait"):
-            _number(f"RefreshOptions.{name}", getattr(self, name))
+            number(f"RefreshOptions.{name}", getattr(self, name))
         for name in ("timeout", "wait", "lease"):
-            _number(f"RefreshOptions.{name}", getattr(self, name), at_least=0.001)
-        _number("RefreshOptions.concurrency", self.concurrency, at_least=1, unit="calls")
+            number(f"RefreshOptions.{name}", getattr(self, name), at_least=0.001)
+        number("RefreshOptions.concurrency", self.concurrency, at_least=1, unit="calls")
         if self.concurrency != int(self.concurrency):
             raise ConfigurationError(
                 f"RefreshOptions.concurrency is {self.concurrency!r}: expected a whole number of calls."
@@ -71,8 +71,6 @@ class RefreshOptions:
         _one_of("RefreshOptions.on_refused", self.on_refused, ("flag", "end"))
         _one_of("RefreshOptions.on_stale", self.on_stale, ("anonymous", "end_session"))
         _one_of("RefreshOptions.store_failure", self.store_failure, ("refuse", "degrade"))
-        if self.revocation_check is not None:
-            _number("RefreshOptions.revocation_check", self.revocation_check)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +82,12 @@ class Lifetime:
     update_age: float | None = None  # after which a visit writes the cookie anew; None: max_age / 10, at most a day
 
     def __post_init__(self) -> None:
-        _number("Lifetime.max_age", self.max_age, at_least=1)
+        number("Lifetime.max_age", self.max_age, at_least=1)
         if self.absolute_max_age is not None:
-            _number("Lifetime.absolute_max_age", self.absolute_max_age, at_least=1)
+            number("Lifetime.absolute_max_age", self.absolute_max_age, at_least=1)
         if self.update_age is None:
             return
-        _number("Lifetime.update_age", self.update_age)
+        number("Lifetime.update_age", self.update_age)
         if self.update_age > self.max_age / 2:
             raise ConfigurationError(
                 f"Lifetime.update_age is {self.update_age:g} and max_age {self.max_age:g}: a session would end under a user who"

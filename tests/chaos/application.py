@@ -110,13 +110,14 @@ def _token_set(answer: dict[str, Any]) -> TokenSet:
 def changed(params: JWTParams) -> JWT:
     """Updates bring a note. Every fourth family's cookie changes its size with each generation, between one chunk and two.
 
-    Not more: a WebSocket handshake whose Cookie line is over 8 KiB is never answered by websockets under uvicorn.
+    Not more: answers that overtake each other may leave both in the jar, and uvicorn never answers a WebSocket handshake
+    with more than 8 KiB of cookies (websockets' limit for a line).
     """
     token = params.token
     if params.trigger == "update":
         token["note"] = params.session
     if token["name"].isdigit() and int(token["name"]) % 4 == 0:
-        token["padding"] = "x" * (token["generation"] % 3 * 1800)
+        token["padding"] = "x" * (token["generation"] % 2 * 2600)
     return token
 
 

@@ -211,4 +211,5 @@ class Browser:
             return "somebody else's"
         if content.get("error") == REFUSED:
             return "refused"
-        return "an update lost" if content["note"] < sent.note else None
+        # An older cookie may be served by what is in it, as long as nothing is due.
+        return "an update lost" if content["note"] < sent.note and not sent.late else None

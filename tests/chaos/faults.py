@@ -11,7 +11,7 @@ import random
 import signal
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ class BackEndFaults:
 
 
 async def befall(
-    deeds: list[tuple[int, Callable[[], Awaitable[None]]]],
+    deeds: Sequence[tuple[int, Callable[[], Awaitable[None]]]],
     chance: random.Random,
     *,
     until: float,

@@ -89,7 +89,7 @@ def _faults(scene: Scene, journal: Journal, back_end: BackEndFaults, *, until: f
     chance = random.Random(f"{scene.plan.seed}/faults")
     workers = Workers(scene.workers, journal, chance)
     store = scene.store_faults(journal, chance)
-    deeds = [(8, workers.kill), (4, workers.stall), (1, workers.stop), (3, store.restart), (3, store.stall)]
+    deeds = [(8, workers.kill), (4, workers.stall), (2, workers.stop), (3, store.restart), (3, store.stall)]
     orders = [(1, back_end.bad_minute)]
     return [
         befall(deeds, chance, until=until, between=(1.5, 4.0)),

@@ -119,7 +119,7 @@ def cause_of(
     for began, ended in stops.get(first.pid, []):
         until = again.received if first.concluded is None else min(first.concluded, again.received)
         lasted = min(ended, again.received) - began
-        under_way = first.sending - SLACK <= began + LEASE / 3 and began <= until
+        under_way = first.sending - SLACK <= began <= until
         # The last beat may be up to a third of the lease older than the stop.
         if under_way and ended - began >= LEASE and lasted >= LEASE * 2 / 3 - SLACK:
             return STOPPED

@@ -195,6 +195,7 @@ class Worker:
         booted: float = 0.0,
         secrets: tuple[str, ...] = (SECRET,),
         mark: str | None = None,
+        revocation_check: float | None = None,
         **options: Any,
     ) -> None:
         time = asyncio.get_running_loop().time
@@ -215,6 +216,7 @@ class Worker:
             tools=Tools(clock=self.clock, monotonic=lambda: time() + booted, sleep=asyncio.sleep, random=lambda: 0.5),
             tasks=self.tasks,
             mark=mark,
+            revocation_check=revocation_check,
         )
 
     async def ensure(self, token: JWT, **demand: Any) -> Standing:

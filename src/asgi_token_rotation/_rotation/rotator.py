@@ -37,10 +37,12 @@ class Rotator:
         tools: Tools,
         tasks: PerLoop[Tasks],
         mark: str | None = None,
+        revocation_check: float | None = None,
     ) -> None:
         self._ledger = ledger
         self._options = options
         self._refresh_for = refresh_for
+        self._revocation_check = revocation_check  # seconds
         self._emit = emit
         self._clock = tools.clock
         self._demand = Demand(options=options)
@@ -119,7 +121,7 @@ class Rotator:
 
     async def _check_for_end(self, token: JWT) -> None:
         """Look at the record where the last look is longer ago than ``revocation_check`` allows."""
-        longest, key = self._options.revocation_check, key_of(token["session_id"])
+        longest, key = self._revocation_check, key_of(token["session_id"])
         if longest is None or self._ledger.read_within(key, longest):
             return
         try:
