@@ -108,17 +108,18 @@ async def in_redis(sizes: dict[str, int], *, sessions: int = 20_000) -> None:
 
     with redis_server() as url:
         client, store = Redis.from_url(url, protocol=2), RedisStore.from_url(url)
+        await asyncio.gather(*(store.get("connect") for _ in range(500)))  # the connections' own memory
         print("\nMemory for one record: MEMORY USAGE, and the growth of used_memory with so many records")
-        for name in ("published", "claim, later refresh", "ended"):
+        for name, size in sizes.items():
             await client.flushall()
             before = (await client.info("memory"))["used_memory"]
-            value = bytes(sizes[name])
+            value = bytes(size)
             for begin in range(0, sessions, 500):
                 keys = [key_of(f"{name} {number}") for number in range(begin, begin + 500)]
                 await asyncio.gather(*(store.compare_and_set(key, None, value, TTL) for key in keys))
             usage = await client.memory_usage(key_of(f"{name} 0"))
             grown = ((await client.info("memory"))["used_memory"] - before) / sessions
-            print(f"  {name:28} {sizes[name]:6} B sealed  {usage:6} B  {grown:8.0f} B")
+            print(f"  {name:28} {size:6} B sealed  {usage:6} B  {grown:8.0f} B")
         await wire(client, store, sizes)
         await client.aclose()
         await store.aclose()

@@ -74,21 +74,6 @@ def quantiles(taken: list[float]) -> str:
     return f"{taken[len(taken) // 2] * 1000:.2f} / {taken[len(taken) * 99 // 100] * 1000:.2f}"
 
 
-def flushes(folder: str) -> float:
-    """The median of what one flush takes there, in seconds: fdatasync of a file that does not grow, as of a WAL in use."""
-    taken = list[float]()
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(bytes(4096))
-        for _ in range(100):
-            file.seek(0)
-            file.write(os.urandom(4096))
-            file.flush()
-            began = time.perf_counter()
-            os.fdatasync(file.fileno())
-            taken.append(time.perf_counter() - began)
-    return sorted(taken)[50]
-
-
 def main() -> None:
     """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,7 +81,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=4)
     asked = arguments.parse_args()
     size = sealed_sizes()["published"]
-    print(f"{os.cpu_count()} cores; one flush takes {flushes(asked.folder) * 1000:.2f} ms; values of {size} bytes\n")
+    print(f"{os.cpu_count()} cores; values of {size} bytes\n")
     print(
         "| store | processes x tasks | sets/s | set, ms: median / 99 % | get, ms: median / 99 % |\n|---|---|---|---|---|"
     )

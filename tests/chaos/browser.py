@@ -32,7 +32,7 @@ class Sent:
     epoch: int
     changes: int
     at: float
-    note: int = 0  # the newest that had been stored
+    note: tuple[int, int] = (0, 0)  # the newest that had been stored, and in which generation
     late: bool = False
 
 
@@ -88,7 +88,7 @@ class Browser:
         self.jar = Jar()
         self.user: str | None = None
         self.family: str | None = None
-        self.note_stored = 0  # the newest of this session of which the user was told that it is stored
+        self.note_stored = (0, 0)  # the newest of which the user was told that it is stored, and in which generation
         self.epoch = 0  # counts what the user did about who is signed in
         self.left: list[tuple[str, str, float]] = []  # cookie and family of ended sessions, and since when
         self._epoch_of_cookie = 0
@@ -159,7 +159,7 @@ class Browser:
 
     def become(self, user: str | None, family: str | None) -> None:
         """Somebody else from now on; answers to older requests are no longer judged."""
-        self.user, self.family, self.note_stored = user, family, 0
+        self.user, self.family, self.note_stored = user, family, (0, 0)
         self.epoch += 1
 
     def owns_its_cookie(self) -> bool:
@@ -211,5 +211,6 @@ class Browser:
             return "somebody else's"
         if content.get("error") == REFUSED:
             return "refused"
-        # An older cookie may be served by what is in it, as long as nothing is due.
-        return "an update lost" if content["note"] < sent.note and not sent.late else None
+        # An older cookie may overtake for a moment, and is served by what is in it as long as nothing is due.
+        number, generation = sent.note
+        return "an update lost" if content["generation"] >= generation and content["note"] < number else None

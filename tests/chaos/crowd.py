@@ -22,6 +22,7 @@ WEIGHTS = {
     "fail": 2,
     "note": 5,
     "idle": 10,
+    "vanish": 3,
     "leave": 2,
     "replace": 2,
     "replay": 2,
@@ -46,6 +47,7 @@ class User:
             "fail": self._fail,
             "note": self._note,
             "idle": self._idle,
+            "vanish": self._vanish,
             "leave": self._leave,
             "replace": self._sign_in,
             "replay": self._replay,
@@ -93,7 +95,7 @@ class User:
         await asyncio.gather(*(self._me() for _ in range(self._random.randint(2, 8))))
 
     async def _slow(self) -> None:
-        path = f"/slow?seconds={self._random.uniform(0.2, 3.0):.2f}"
+        path = f"/slow?seconds={self._random.uniform(0.2, 5.0):.2f}"
         leaves = self._random.uniform(0.0, 2.0) if self._random.random() < 0.2 else None
         self._begin(self._browser.request(self._browser.sending("slow"), "GET", path, leaves_after=leaves))
 
@@ -123,17 +125,27 @@ class User:
         sent, number = self._browser.sending("note"), self._notes
         answer = await self._browser.request(sent, "POST", f"/note?number={number}")
         if answer is not None and answer["stored"] and sent.epoch == self._browser.epoch:
-            self._browser.note_stored = number
+            self._browser.note_stored = (number, answer["generation"])
 
     async def _idle(self) -> None:
-        seconds = self._random.choice((1.0, 3.0, 8.0, 15.0))
+        await self._rest(self._random.choice((1.0, 3.0, 8.0, 15.0)))
+
+    async def _rest(self, seconds: float) -> None:
         await asyncio.sleep(max(min(seconds, self._until - time.time()), 0.0))
+
+    async def _vanish(self) -> None:
+        """L1: leave in the middle of a refresh, and come back when the grace is over."""
+        await self._rest(settings.ACCESS_TOKEN_LIFETIME)
+        leaves = self._random.expovariate(1 / 0.1)
+        sents = [self._browser.sending("me") for _ in range(3)]
+        await asyncio.gather(*(self._browser.request(sent, "GET", "/me", leaves_after=leaves) for sent in sents))
+        await self._rest(settings.GRACE + self._random.uniform(1.0, 15.0))
+        await self._me()
 
     async def _leave(self) -> None:
         """Sign out, with answers on their way or without."""
         browser = self._browser
-        if self._random.random() < 0.5:
-            await self._finished()
+        await self._linger()
         sent, family = browser.sending("leave"), browser.family
         browser.become(None, None)
         sent = replace(sent, epoch=browser.epoch)
@@ -144,11 +156,19 @@ class User:
         browser.note("signed out", family=family)
         browser.left = [*browser.left[-3:], (sent.cookie, family or "", time.time())]
 
+    async def _linger(self) -> None:
+        """Before one session ends: wait for all its answers, or have some more of them on their way."""
+        if self._random.random() < 0.5:
+            await self._finished()
+        elif self._browser.family is not None:
+            await self._slow()
+            await self._slow()
+            await asyncio.sleep(self._random.uniform(0.0, 1.0))
+
     async def _sign_in(self) -> None:
         """Sign in, over whoever is signed in, with answers on their way or without."""
         browser, user = self._browser, f"user{self._random.randrange(settings.USERS)}"
-        if self._random.random() < 0.5:
-            await self._finished()
+        await self._linger()
         sent = browser.sending("sign in")
         browser.become(None, None)
         sent = replace(sent, epoch=browser.epoch)

@@ -90,6 +90,26 @@ async def test_two_failures_are_one_task() -> None:
 
 
 @timed
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_newer_secret_meanwhile(*, ended: bool) -> None:
+    """A record that a newer secret sealed meanwhile gives way to an end, and to nothing else that is brought back."""
+    _, worker, token = await signed_in()
+    if ended:
+        worker.reach.failing = DOWN
+        await worker.rotator.end(token, reason="sign_out")
+        worker.reach.failing = set()
+    else:
+        await worker.rotator.update(token, token | {"seen": 1})
+    newer = RecordSeal(["another secret of the tests, long enough"]).seal(KEY, Record(generation=7))
+    await worker.reach.store.compare_and_set(KEY, await worker.reach.store.get(KEY), newer, 1e6)
+    worker.rotator._keeper.keep(KEY)
+    await asyncio.sleep(31)
+
+    assert (await worker.reach.store.get(KEY) == newer) is not ended
+    assert not worker.tasks.get()._running
+
+
+@timed
 async def test_refused_by_default() -> None:
     """Two processes that can't see each other would spend one token twice, so without the store nothing is sent."""
     provider, worker, token = await signed_in()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -70,7 +71,7 @@ class Worker:
     async def _grant(self, token: JWT) -> TokenSet:
         form = {"grant_type": "refresh_token", "refresh_token": token["refresh_token"]}
         response = await self._client.post("/oauth/token", data=form)
-        return TokenSet.from_response(response.raise_for_status().json())
+        return TokenSet.from_response(response.raise_for_status().json(), now=time.time())
 
     async def _whose(self, request: Request) -> Response:
         """What the back end says whose access token this is."""

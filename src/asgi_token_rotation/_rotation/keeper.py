@@ -23,18 +23,18 @@ class Keeper:
         self._sleep = sleep
         self._kept: set[str] = set()
 
-    def keep(self, key: str) -> None:
-        """See to it that what this process knows of the session reaches the store."""
+    def keep(self, key: str, *, longest_pause: float = LONGEST_PAUSE) -> None:
+        """See to it that what this process knows of the session reaches the store, so many seconds after it is back."""
         if key not in self._kept:
             self._kept.add(key)
-            self._tasks.get().spawn(self._bring_back(key))
+            self._tasks.get().spawn(self._bring_back(key, longest_pause=longest_pause))
 
-    async def _bring_back(self, key: str) -> None:
-        pause = FIRST_PAUSE
+    async def _bring_back(self, key: str, *, longest_pause: float) -> None:
+        pause = min(FIRST_PAUSE, longest_pause)
         try:
             while True:
                 await self._sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, longest_pause)
                 try:
                     await self._ledger.restore(key)
                 except StoreError:

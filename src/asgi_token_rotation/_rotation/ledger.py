@@ -131,10 +131,9 @@ class Ledger:
         for _ in range(TRIES):
             known = self._known.get(key)
             raw = await self._asked(self._store.get(key), "The store could not be read.")
-            record = None if raw is None else self._seal.open(key, raw)
-            if known is None or not _behind(record, known):
+            if known is None or not self._lacks(key, raw, known):
                 return
-            if await self.replace(key, Entry(record, raw), known) is not None:
+            if await self.replace(key, Entry(None, raw), known) is not None:
                 return
         raise StoreError(f"The store refused a compare-and-set {TRIES} times in a row.")
 
@@ -191,6 +190,12 @@ class Ledger:
     async def overwrite(self, key: str, record: Record, raw: bytes) -> bool:
         """Set the record in place of bytes that this process can't open."""
         return await self.replace(key, Entry(None, raw), record) is not None
+
+    def _lacks(self, key: str, raw: bytes | None, known: Record) -> bool:
+        try:
+            return _behind(None if raw is None else self._seal.open(key, raw), known)
+        except InvalidTokenError:
+            return known.state == "ended"  # whatever a newer secret sealed there, the session is over
 
     async def _asked(self, answer: Awaitable[V], sentence: str) -> V:
         """The store's answer. It has a time limit of its own, since a store that hangs must hang no request."""

@@ -42,6 +42,19 @@ class Case:
         return key_of(self.token["session_id"])
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Watched:
+    """A beat that this process has seen ``since`` then, on its own monotonic clock.
+
+    ``proven``: the store took a write of ours meanwhile, so the owner could have beaten as well.
+    """
+
+    owner: str
+    beat: int
+    since: float
+    proven: bool = False
+
+
 class Settler:
     """Settles refreshes: by the provider's answer, by another worker's, or by the failure that stands in the way."""
 
@@ -64,7 +77,7 @@ class Settler:
         self._keeper = keeper
         self._mark = mark
         self._calls = PerLoop(lambda: asyncio.Semaphore(int(options.concurrency)))
-        self._beats: Bounded[tuple[str, int, float]] = Bounded(WATCHED_SESSIONS)  # owner, beat, first seen when
+        self._watched: Bounded[Watched] = Bounded(WATCHED_SESSIONS)
 
     def recoverable(self, token: JWT) -> bool:
         """Whether anybody could refresh the token."""
@@ -79,6 +92,9 @@ class Settler:
         try:
             return await self._settled(self._ledger, flight, case)
         except StoreError as error:
+            self._watched.drop(
+                case.key
+            )  # a store that fails us may have kept the owner from beating: its lease begins anew
             name = session_name(case.key)
             if self._options.store_failure == "degrade" and not isinstance(error, UnreadableRecordError):
                 logger.error("session %s: refreshed by this process alone, the store failed: %s", name, where(error))
@@ -119,16 +135,25 @@ class Settler:
     async def _watch(
         self, ledger: Ledger, entry: Entry, record: Record, token: JWT, case: Case, look: float
     ) -> Standing | None:
-        """Wait a little for the claim's owner, or take over where its beat stood still for the whole lease."""
+        """Wait a little for the claim's owner, or take over where its beat stood still for the whole lease.
+
+        A store may be readable and take no writes, as SQLite does in another program's transaction. So the second half
+        of the lease counts from a write that succeeded: an owner that lives beats within a third of it.
+        """
         claim, now, key = record.claim, self._tools.monotonic(), case.key
         assert claim is not None  # noqa: S101 the state is claimed
-        seen = self._beats.get(key)
-        if seen is None or seen[:2] != (claim.owner, claim.beat):
-            seen = (claim.owner, claim.beat, now)
-            self._beats.put(key, seen)
-        left = seen[2] + claim.lease - now
+        watched = self._watched.get(key)
+        if watched is None or (watched.owner, watched.beat) != (claim.owner, claim.beat):
+            watched = Watched(claim.owner, claim.beat, since=now)
+            self._watched.put(key, watched)
+        left = watched.since + claim.lease - now
+        if not watched.proven:
+            left -= claim.lease / 2
         if left > 0:
             await ledger.wait(key, look=look, left=left, sleep=self._tools.sleep)
+            return None
+        if not watched.proven:
+            await self._prove(ledger, entry, record, watched, key=key, lease=claim.lease)
             return None
         async with self._calls.get():
             claimant = self._claimant(ledger, key, token)
@@ -137,6 +162,14 @@ class Settler:
             logger.warning("session %s: took over the refresh of an owner that stopped", session_name(key))
             ledger.counts["take_overs"] += 1
             return self._concluded(ledger, key, token, await claimant.refresh(attempts=1))
+
+    async def _prove(
+        self, ledger: Ledger, entry: Entry, record: Record, watched: Watched, *, key: str, lease: float
+    ) -> None:
+        """Write the record as it is; the take-over is half a lease away from that at least."""
+        if await ledger.replace(key, entry, record) is not None:
+            since = max(watched.since, self._tools.monotonic() - lease / 2)
+            self._watched.put(key, dataclasses.replace(watched, since=since, proven=True))
 
     def _claimant(self, books: Books, key: str, token: JWT) -> Claimant:
         refresh = self._refresh_for(token)
@@ -160,7 +193,8 @@ class Settler:
         self._tell(key, asked, result)
         if sole:
             self._ledger.counts["rotations_unpublished"] += 1
-            self._keeper.keep(key)
+            # Others see a claim that beats no more, so this must be there before they take it over.
+            self._keeper.keep(key, longest_pause=self._options.lease / 3)
         looked = result.record is not None and not sole
         return standing_of(Step(step.action, step.token, result.kind), looked=looked, sole=sole)
 
