@@ -12,13 +12,14 @@ READY_FOR_DEMO := $(VENV)/.ready-for-demo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-litestar test soak chaos chaos-short check guards clean
+.PHONY: help demo demo-litestar test soak workers chaos chaos-short check guards clean
 
 help:
 	@echo "make demo           the FastAPI example with a token back end, on 127.0.0.1 (PORT=8000)"
 	@echo "make demo-litestar  the same with Litestar"
 	@echo "make test           the tests, with coverage (ARGS=\"-k grace\" passes on to pytest)"
 	@echo "make soak           the long runs that make test leaves out"
+	@echo "make workers        real worker processes on Redis and SQLite: one refresh for all, killed workers, a store that is down (OUTAGE=60)"
 	@echo "make chaos          ten minutes of killed workers, bad networks and wrong clocks, on Redis and SQLite (SEED=1 MINUTES=10 STORE=redis)"
 	@echo "make chaos-short    a minute and a half of it, always with the same seed"
 	@echo "make check          ruff, mypy, pyright, and the completeness of the public types"
@@ -32,10 +33,13 @@ demo-litestar: $(READY_FOR_DEMO)
 	@exec $(BIN)/python examples/demo.py litestar --port $(PORT)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 -m "not soak" --cov --cov-report=term --cov-fail-under=95 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not soak and not workers" --cov --cov-report=term --cov-fail-under=95 $(ARGS)
 
 soak: $(READY)
 	@$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
+
+workers: $(READY)
+	@$(BIN)/python -m pytest -n 3 -m workers tests/workers $(ARGS)
 
 chaos: $(READY)
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos

@@ -9,7 +9,7 @@ from asgi_token_rotation._rotation.record import Record
 from asgi_token_rotation._rotation.rotator import Standing
 from asgi_token_rotation._rotation.sealing import RecordSeal
 from asgi_token_rotation.errors import InvalidTokenError
-from rotation.kit import EXPIRED, KEY, SECRET, at, claims_of, seconds, signed_in, two_workers
+from rotation.kit import EXPIRED, KEY, SECRET, Provider, Worker, at, claims_of, seconds, signed_in, store, two_workers
 from rotation.virtual import timed
 
 DOWN = {"get", "set"}
@@ -223,3 +223,51 @@ def test_records_are_bound_to_their_session() -> None:
     assert seal.open(KEY, value).generation == 3
     with pytest.raises(InvalidTokenError):
         seal.open(KEY[:-1] + "x", value)
+
+
+class WritesWait:
+    """A store that can be read while its writes wait, as SQLite does in another program's transaction; the last comes first."""
+
+    def __init__(self) -> None:
+        self._store = store()
+        self._arrived = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def get(self, key: str) -> bytes | None:
+        return await self._store.get(key)
+
+    async def compare_and_set(self, key: str, expected: bytes | None, value: bytes, ttl: float) -> bool:
+        self._arrived += 1
+        delay = 0.5 / self._arrived
+        await self.open.wait()
+        await asyncio.sleep(delay)
+        return await self._store.compare_and_set(key, expected, value, ttl)
+
+    async def delete(self, key: str) -> None:
+        await self._store.delete(key)
+
+    async def aclose(self) -> None:
+        await self._store.aclose()
+
+
+@timed
+async def test_a_live_owner_whose_beats_wait() -> None:
+    """I4: a claim is taken over only where its owner could have written its beat: one that waits in line is alive."""
+    provider, shared = Provider(), WritesWait()
+    one, other = Worker(shared, provider.refresh), Worker(shared, provider.refresh)
+    token = provider.sign_in()
+    await at(EXPIRED + 10)
+    provider.way_there = 20
+    first = asyncio.create_task(one.ensure(token))
+    await asyncio.sleep(0.5)
+    second = asyncio.create_task(other.ensure(token))
+    await asyncio.sleep(0.5)
+    shared.open.clear()
+    await asyncio.sleep(8)
+    shared.open.set()
+    await asyncio.sleep(15)
+    await asyncio.gather(first, second)
+
+    assert claims_of(await other.ensure(token))["generation"] == 1
+    assert len(provider.calls) == 1

@@ -34,7 +34,6 @@ from asgi_token_rotation import (
 from workers.processes import end_with_parent
 
 
-
 class Worker:
     """The routes, and two providers that the same back end stands behind."""
 

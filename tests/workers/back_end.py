@@ -18,7 +18,6 @@ from asgi_token_rotation.types import Receive, Scope, Send
 from workers.processes import end_with_parent
 
 
-
 class BackEnd:
     """The token server, and what steers it."""
 

@@ -118,7 +118,9 @@ class Fleet:
         names = [name for name in sent if name.rpartition("-")[0] == browser.family]
         return [sent[name] for name in sorted(names, key=lambda name: int(name.rpartition("-")[2]))]
 
-    async def signed_in(self, *, valid_for: float = -1.0, provider: str = "credentials", secret: str = SECRET) -> Browser:
+    async def signed_in(
+        self, *, valid_for: float = -1.0, provider: str = "credentials", secret: str = SECRET
+    ) -> Browser:
         """A browser that signed in an hour ago, and whose access token expires in so many seconds."""
         response = await self._client.post("/auth/login", json={"username": "ada", "password": "lovelace"})
         answer = response.raise_for_status().json()
@@ -127,9 +129,7 @@ class Fleet:
             access_token=answer["accessToken"], refresh_token=answer["refreshToken"], expires_at=now + valid_for
         )
         user = {"id": answer["id"], "name": answer["name"], "email": answer["email"]}
-        cookies = session_cookie(
-            secret=secret, user=user, tokens=tokens, provider=provider, clock=lambda: now - HOUR
-        )
+        cookies = session_cookie(secret=secret, user=user, tokens=tokens, provider=provider, clock=lambda: now - HOUR)
         family = (await self.steer(whose=answer["refreshToken"]))["name"].rpartition("-")[0]
         return Browser("; ".join(f"{name}={value}" for name, value in cookies.items()), family=family)
 

@@ -56,9 +56,7 @@ async def test_who_gives_up_waiting_loses_nothing(
         )
 
 
-async def test_sessions_of_one_user_are_apart(
-    store: Meeting, tmp_path: Path, measured: Callable[[str], None]
-) -> None:
+async def test_sessions_of_one_user_are_apart(store: Meeting, tmp_path: Path, measured: Callable[[str], None]) -> None:
     """R10: sessions of one user, and of two providers, that refresh at one moment get each its own tokens."""
     async with fleet(store, tmp_path, *[{}] * WORKERS) as workers:
         await workers.steer(latency=1.0)
@@ -66,7 +64,9 @@ async def test_sessions_of_one_user_are_apart(
         sessions = [await workers.signed_in(provider=provider) for provider in providers]
         browsers = [browser.copy() for browser in sessions for _ in range(24)]
         answers = await at_once(browsers, workers.ports, "/whose")
-        got = {(browser.family, answer.content["access_token"]) for browser, answer in zip(browsers, answers, strict=True)}
+        got = {
+            (browser.family, answer.content["access_token"]) for browser, answer in zip(browsers, answers, strict=True)
+        }
         assert got == {(browser.family, f"{browser.family}-1") for browser in sessions}
         assert [await workers.sends(browser) for browser in sessions] == [[1]] * len(sessions)
         assert {(answer.generation, *answer.standing) for answer in answers} == {(1, ADA, None)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from workers.browser import Answer, Browser
 from workers.fleet import ADA, Fleet, Meeting, fleet, until
 
-OUTAGE = float(os.environ.get("OUTAGE", "60"))  # seconds
+OUTAGE = float(os.environ.get("OUTAGE", "60"))  # seconds; over 20, so that all access tokens have expired by then
 LIFETIME = 10.0  # seconds of an access token
 BROWSERS = 8
 UNAVAILABLE = "RefreshUnavailable"
@@ -74,27 +74,25 @@ async def test_nobody_is_signed_out_while_the_store_is_down(
                 await asyncio.sleep(OUTAGE)
                 asked = (await workers.steer())["rotations"]
                 back = time.monotonic()
-            # None of these access tokens was there when the store came back, so each one is of a new refresh.
-            await until(lambda: running.done() or load.fresh_since(back + LIFETIME), seconds=60)
+            # All access tokens had expired by then, so each one that is good is of a new refresh.
+            recovery = await until(lambda: running.done() or load.fresh_since(back), seconds=60)
         finally:
             running.cancel()
             await asyncio.wait({running})
-        statuses = Counter(answer.status for _, answer in load.answers)
-        assert set(statuses) == {200}
-        assert {answer.standing for _, answer in load.answers} <= {(ADA, None), (ADA, UNAVAILABLE)}
+        assert Counter(answer.status for _, answer in load.answers) == {200: len(load.answers)}
+        assert {answer.standing for _, answer in load.answers} == {(ADA, None), (ADA, UNAVAILABLE)}
+        assert load.fresh_since(back)
         state = await workers.steer()
         assert set(state["sent"].values()) == {1}
         assert state["reuses"] == 0
         during = [answer for moment, answer in load.answers if gone < moment < back]
-        recovered = max(load.newest.values())
         errors = sum(answer.content["error"] is not None for answer in during)
         longest = max(answer.waited for _, answer in load.answers)
-        first = min(m for m, a in load.answers if m > back and a.content["error"] is None)
         measured(
-            f"{BROWSERS} sessions, {before}+{asked - before}+{state['rotations'] - asked} rotations before, during, after; down"
-            f" {OUTAGE:g} s: {len(during)} answers, {errors} RefreshUnavailable, 0 other; longest wait {longest:.1f} s"
+            f"down {OUTAGE:g} s: {len(during)} answers, {errors} RefreshUnavailable, 0 other; longest wait {longest:.1f} s;"
+            f" {BROWSERS} sessions with {before}+{asked - before}+{state['rotations'] - asked} rotations before, during, after;"
+            f" all fresh {recovery:.1f} s after"
         )
-        del recovered, first
 
 
 async def test_what_only_its_worker_holds_is_brought_back_before_anybody_asks_again(
@@ -122,7 +120,9 @@ async def test_what_only_its_worker_holds_is_brought_back_before_anybody_asks_ag
                 await asyncio.sleep(0.3)
         took = await until(served, seconds=45, every=0.3)
         assert await workers.sends(browser) == [1]
-        measured(f"served {took:.1f} s after the store was back, 1 send, {seen[0, UNAVAILABLE]} RefreshUnavailable before")
+        measured(
+            f"served {took:.1f} s after the store was back, 1 send, {seen[0, UNAVAILABLE]} RefreshUnavailable before"
+        )
 
 
 async def test_an_owner_that_could_not_beat_is_not_replaced(
@@ -143,7 +143,9 @@ async def test_an_owner_that_could_not_beat_is_not_replaced(
         answers = [await owner, await waiter]
         assert answers[0].generation == 1
         assert await workers.sends(browser) == [1]
-        measured(f"down 12 s in a call of 22 s: 1 send, the other worker's waits {[round(a.waited, 1) for a in answers]} s")
+        measured(
+            f"down 12 s in a call of 22 s: 1 send, the other worker's waits {[round(a.waited, 1) for a in answers]} s"
+        )
 
 
 async def test_alone_while_the_store_is_down(

@@ -11,7 +11,7 @@ import pytest
 from workers.fleet import ADA, Meeting, fleet, until
 
 VALID_FOR = 3000.0  # seconds: never due here
-ON_THE_WAY = 0.5  # seconds that a busy machine may take for a request
+ON_THE_WAY = 1.5  # seconds that a busy machine may take for a request
 
 
 @pytest.mark.parametrize("seconds", [0, 2])

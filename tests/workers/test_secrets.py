@@ -17,7 +17,10 @@ async def test_a_secret_is_rolled_out(store: Meeting, tmp_path: Path, measured: 
     secrets = ([OLD], [OLD, NEW], [NEW, OLD])
     async with fleet(store, tmp_path, *[{}] * 3, secrets=secrets) as workers:
         await workers.steer(latency=0.5)
-        for step, ports in (("[old] beside [old, new]", workers.ports[:2]), ("[old, new] beside [new, old]", workers.ports[1:])):
+        for step, ports in (
+            ("[old] beside [old, new]", workers.ports[:2]),
+            ("[old, new] beside [new, old]", workers.ports[1:]),
+        ):
             browser = await workers.signed_in(secret=OLD)
             browsers = [browser.copy() for _ in range(PARALLEL)]
             for _ in range(2):
@@ -39,7 +42,9 @@ async def test_without_the_newer_secret_nobody_is_asked(
             assert (await browser.copy().get(new)).generation == 1
             browsers = [browser.copy() for _ in range(PARALLEL)]
             answers = await at_once(browsers, [old])
-            assert {(answer.generation, *answer.standing, answer.wrote) for answer in answers} == {(0, ADA, error, False)}
+            assert {(answer.generation, *answer.standing, answer.wrote) for answer in answers} == {
+                (0, ADA, error, False)
+            }
             assert {answer.generation for answer in await at_once(browsers, [new])} == {1}
             assert {answer.generation for answer in await at_once(browsers, [old])} == {None}
             assert {answer.generation for answer in await at_once(browsers, [new])} == {1}

@@ -92,9 +92,8 @@ class Settler:
         try:
             return await self._settled(self._ledger, flight, case)
         except StoreError as error:
-            self._watched.drop(
-                case.key
-            )  # a store that fails us may have kept the owner from beating: its lease begins anew
+            # A store that fails us may have kept the owner from beating as well: its lease begins anew.
+            self._watched.drop(case.key)
             name = session_name(case.key)
             if self._options.store_failure == "degrade" and not isinstance(error, UnreadableRecordError):
                 logger.error("session %s: refreshed by this process alone, the store failed: %s", name, where(error))
