@@ -39,7 +39,7 @@ soak: $(READY)
 	@$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
 
 workers: $(READY)
-	@$(BIN)/python -m pytest -n 3 -m workers tests/workers $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m workers tests/workers $(ARGS)
 
 chaos: $(READY)
 	@PYTHONPATH=tests exec $(BIN)/python -m chaos

@@ -474,6 +474,28 @@ async def test_stale_chunks_go() -> None:
     assert user_of(await browser.get("/me")) == "ada@example.com"
 
 
+async def test_chunks_beside_a_plain_cookie() -> None:
+    """C2: whichever parallel answers left beside each other, an older cookie in chunks never hides a newer plain one."""
+    size = 9000
+
+    async def jwt(params: JWTParams) -> JWT:
+        return params.token | {"large": "x" * size}
+
+    rig = Rig(callbacks=Callbacks(jwt=jwt))
+    ended = await rig.signed_in()
+    in_chunks = dict(ended.cookies)
+    await ended.get("/logout")
+    size = 10
+    rig.clock.advance(60)
+    jar = await rig.signed_in()
+    for name, value in in_chunks.items():
+        jar.cookies.set(name, value, domain="testserver.local")
+
+    assert len(in_chunks) > 1
+    answer = await jar.get("/me")
+    assert (user_of(answer), cleared(answer)) == ("ada@example.com", False)
+
+
 async def test_chunks_in_numeric_order(rig: Rig) -> None:
     """C3: chunks are joined by number, whatever order the browser sends them in; ten comes after two."""
     cookies = session_cookie(secret=SECRET, user={"name": "x" * 9000, "email": "ada@example.com"}, clock=rig.clock)

@@ -22,7 +22,7 @@ WEIGHTS = {
     "fail": 2,
     "note": 5,
     "idle": 10,
-    "vanish": 3,
+    "vanish": 1,
     "leave": 2,
     "replace": 2,
     "replay": 2,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stores.redis_servers import running
 from workers.commands import Commands, monitored
 from workers.fleet import ADA, Fleet, RedisMeeting, at_once, fleet, until
-from stores.redis_servers import running
 
 PARALLEL = 50
 GRACE = 1.0  # seconds

@@ -48,14 +48,20 @@ class SessionCookie:
         return self._name
 
     def read(self, headers: Headers, *, now: float) -> tuple[Opened | None, list[bytes]]:
-        """The first candidate that opens and is in its time, and the names of all cookies of ours that are present."""
+        """The newest candidate that opens and is in its time, and the names of all cookies of ours that are present.
+
+        Parallel answers can leave an older cookie in chunks beside a newer plain one, or the other way round: the later
+        sign-in counts, then the higher generation. Of equals the first.
+        """
         found = chunks.find(headers, self._wire_name)
-        for candidate in found.candidates:
-            try:
-                return self._keys.open(candidate, now=now), found.names
-            except InvalidTokenError:
-                continue
-        return None, found.names
+        opened = [token for token in (self._opened(candidate, now=now) for candidate in found.candidates) if token]
+        return (max(opened, key=_newness) if len(opened) > 1 else opened[0] if opened else None), found.names
+
+    def _opened(self, candidate: bytes, *, now: float) -> Opened | None:
+        try:
+            return self._keys.open(candidate, now=now)
+        except InvalidTokenError:
+            return None
 
     def write(
         self, claims: Mapping[str, Any], *, now: float, expires: float, present: Collection[bytes]
@@ -118,3 +124,13 @@ def _largest(claims: Mapping[str, Any], count: int) -> str:
     """Names and sizes, never values."""
     sizes = sorted(((len(json_codec.dumps(value)), str(name)) for name, value in claims.items()), reverse=True)
     return ", ".join(f"{name[:40]!r} with {size} bytes" for size, name in sizes[:count])
+
+
+def _newness(opened: Opened) -> tuple[float, float, float]:
+    claims = opened.claims()
+    sealed_at = _number(claims.get("iat"))
+    return _number(claims.get("signed_in_at")) or sealed_at, _number(claims.get("generation")), sealed_at
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) else 0.0
