@@ -45,11 +45,15 @@ async def test_an_end_is_brought_back() -> None:
     await one.rotator.end(token, reason="sign_out")
     await asyncio.sleep(5)
     assert (await other.ensure(token)).token is not None
+    await other.rotator.update(token, token | {"seen": "elsewhere"})
     one.reach.failing = set()
     await asyncio.sleep(31)
     await at(EXPIRED + 100)
+    record = await one.record()
 
     assert (await other.ensure(token)).token is None
+    assert record is not None
+    assert (record.state, record.generation) == ("ended", 1)
 
 
 @timed

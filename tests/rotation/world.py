@@ -247,6 +247,9 @@ class World:
             if self._excused(browser) or browser.jar is None:
                 continue
             standing = await worker.ensure(browser.jar)
+            if standing.kind == "unavailable":  # a dead worker's claim, and a slow store: a lease and more than wait
+                await asyncio.sleep(20)
+                standing = await worker.ensure(browser.jar)
             if self._excused(browser):  # by a rotation that was cut, and is found out only now
                 continue
             assert standing.token is not None

@@ -100,7 +100,7 @@ async def test_what_only_its_worker_holds_is_brought_back_before_anybody_asks_ag
     frail_store: Meeting, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     """L7: a rotation that met a store that was down is served to the old cookie at another worker, which asks nobody."""
-    down_for = min(OUTAGE, 16.0)
+    down_for = min(OUTAGE, 25.0)
     async with fleet(frail_store, tmp_path, {}, {}) as workers:
         await workers.steer(latency=1.5)
         browser = await workers.signed_in()

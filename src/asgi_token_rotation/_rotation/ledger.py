@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from ..errors import InvalidTokenError, StoreError
@@ -131,9 +131,8 @@ class Ledger:
         for _ in range(TRIES):
             known = self._known.get(key)
             raw = await self._asked(self._store.get(key), "The store could not be read.")
-            if known is None or not self._lacks(key, raw, known):
-                return
-            if await self.replace(key, Entry(None, raw), known) is not None:
+            owed = None if known is None else self._owed(key, raw, known)
+            if owed is None or await self.replace(key, Entry(None, raw), owed) is not None:
                 return
         raise StoreError(f"The store refused a compare-and-set {TRIES} times in a row.")
 
@@ -191,11 +190,15 @@ class Ledger:
         """Set the record in place of bytes that this process can't open."""
         return await self.replace(key, Entry(None, raw), record) is not None
 
-    def _lacks(self, key: str, raw: bytes | None, known: Record) -> bool:
+    def _owed(self, key: str, raw: bytes | None, known: Record) -> Record | None:
+        """What the store is to have in place of these bytes, by what this process knows."""
         try:
-            return _behind(None if raw is None else self._seal.open(key, raw), known)
+            record = None if raw is None else self._seal.open(key, raw)
         except InvalidTokenError:
-            return known.state == "ended"  # whatever a newer secret sealed there, the session is over
+            return known if known.state == "ended" else None  # whatever a newer secret sealed there, an end is an end
+        if not _behind(record, known):
+            return None
+        return known if record is None else replace(known, generation=max(known.generation, record.generation))
 
     async def _asked(self, answer: Awaitable[V], sentence: str) -> V:
         """The store's answer. It has a time limit of its own, since a store that hangs must hang no request."""
