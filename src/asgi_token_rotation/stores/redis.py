@@ -15,7 +15,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -70,6 +70,26 @@ class _Script:
             return await client.execute_command("EVALSHA", self._digest, 1, key, *arguments)
         except NoScriptError:
             return await client.execute_command("EVAL", self._text, 1, key, *arguments)
+
+
+class _InTurn:
+    """A client whose commands wait for a free connection.
+
+    redis-py's BlockingConnectionPool waits by an asyncio.Condition, which before Python 3.13 lost a wake-up when the
+    woken task was cancelled at that moment (CPython gh-112202): a disconnected browser then left another request waiting
+    until its time was over, with connections free.
+    """
+
+    def __init__(self, client: RedisClient, connections: int) -> None:
+        self._client = client
+        self._turns = asyncio.Semaphore(connections)
+
+    async def execute_command(self, *args: Any) -> Any:
+        async with self._turns:
+            return await self._client.execute_command(*args)
+
+    def get_encoder(self) -> Any:
+        return self._client.get_encoder()
 
 
 class _Link:
@@ -187,13 +207,14 @@ def _published(link: _Link) -> int:
 
 def _own(url: str, timeout: float, max_connections: int) -> _Link:
     client: Any = Redis.from_pool(_pool(url, timeout, max_connections))
+    in_turn = _InTurn(client, max_connections)
     listener: Any = Redis.from_pool(_pool(url, timeout, 1))  # of its own, so that it takes no connection from a command
 
     async def close() -> None:
         await client.aclose()
         await listener.aclose()
 
-    return _Link(client, News(listener.pubsub), close)
+    return _Link(in_turn, News(listener.pubsub), close)
 
 
 def _lent(client: Any) -> _Link:
@@ -201,15 +222,14 @@ def _lent(client: Any) -> _Link:
 
 
 def _pool(url: str, timeout: float, max_connections: int) -> Any:
-    """A pool that neither answers "too many connections" at once nor tries for longer than anybody waits.
+    """A pool that tries for no longer than anybody waits.
 
     One more attempt, at once: connections that a restarted server has closed, or that lead to a master which has become
     a replica, must not fail a request each. RESP 2 saves the greeting, and serves Redis 5 too.
     """
-    pool: Any = BlockingConnectionPool  # redis-py's own types leave its keywords unknown
+    pool: Any = ConnectionPool  # redis-py's own types leave its keywords unknown
     return pool.from_url(
         url,
-        timeout=timeout,
         max_connections=max_connections,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
