@@ -79,3 +79,115 @@ def test_the_sizes_are_the_codes() -> None:
 
     assert len(sizes) == len(documented) == 6
     assert sorted(documented) == pytest.approx(sorted(sizes), rel=0.02)
+
+
+PEERS = (
+    "Starlette SessionMiddleware, read",
+    "starsessions",
+    "Litestar client-side session",
+    "joserfc",
+    "BaseHTTPMiddleware",
+)
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+
+
+def said_by_bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A few rounds of the comparison, whatever its exit code."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "bench.py"), "--quick", *arguments]
+    surroundings = dict(os.environ) | environment
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=surroundings)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], str]:
+    """A quick comparison with ``--check`` where there is no wrk: how it ended, and the file that it wrote."""
+    folder = tmp_path_factory.mktemp("results")
+    written = folder / "RESULTS.md"
+    written.write_text("# Results\n\n## Memory\n\nas it was\n\n## Budget\n\nan old one\n", "utf-8")
+    done = said_by_bench("--check", "--wrk-rounds", "1", "--out", str(written), PATH=str(folder))
+    return done, written.read_text("utf-8")
+
+
+def budget_of(text: str) -> list[list[str]]:
+    """The lines of the budget's table."""
+    return rows(text.partition("## Budget\n")[2].partition("\n## ")[0])[2:]
+
+
+def test_the_bench_prints_the_budget_beside_the_measurement(
+    quick: tuple[subprocess.CompletedProcess[str], str],
+) -> None:
+    """Every row of the budget is measured, with and without orjson, and says whether it is within."""
+    table = budget_of(quick[0].stdout)
+    limits = {cells[0]: cells[1] for cells in table}
+
+    assert quick[0].stderr == ""
+    assert limits["ours: no session cookie"] == "0.05 x"
+    assert limits["ours: cookie seen before"] == limits["ours: cookie seen before (orjson)"] == "0.20 x"
+    assert limits["ours: cookie not seen before"] == "0.60 x"
+    assert limits["ours: cookie not seen before (orjson)"] == "0.45 x"
+    assert limits["ours: changed and written back"] == "1.00 x"
+    assert limits["ours: inside the margin, another request is refreshing"] == "0.20 x"
+    assert len(table) == 13
+    assert {cells[3] for cells in table} <= {"within", "**over**"}
+
+
+def test_the_bench_asks_the_provider_once(quick: tuple[subprocess.CompletedProcess[str], str]) -> None:
+    """I4: all requests that wait for one refresh cost one call to the provider."""
+    calls = [cells for cells in budget_of(quick[0].stdout) if cells[0].endswith("calls to the provider")]
+
+    assert [cells[1:] for cells in calls] == [["1", "1", "within"]]
+
+
+def test_a_figure_over_the_budget_is_an_exit_code_only_if_asked(
+    quick: tuple[subprocess.CompletedProcess[str], str],
+) -> None:
+    """With --check the exit code says whether anything is over the budget; without it, it is 0 whatever was measured."""
+    assert quick[0].returncode == int("**over**" in quick[0].stdout)
+    assert said_by_bench().returncode == 0
+
+
+def test_the_bench_goes_on_without_wrk(quick: tuple[subprocess.CompletedProcess[str], str]) -> None:
+    """Where wrk is missing the bench says so and writes everything else."""
+    assert "Not measured: wrk is not installed" in quick[1]
+    assert "## Called directly" in quick[1]
+
+
+def test_each_script_writes_its_own_sections(quick: tuple[subprocess.CompletedProcess[str], str]) -> None:
+    """The bench replaces its sections of the results and keeps the ones that other scripts wrote."""
+    assert "as it was" in quick[1]
+    assert "an old one" not in quick[1]
+    assert quick[1].count("\n## ") == len({*re.findall(r"\n## (.+)", quick[1])}) == 5
+
+
+def test_the_results_are_of_this_bench(quick: tuple[subprocess.CompletedProcess[str], str]) -> None:
+    """RESULTS.md has the rows that the bench has now, the peers beside them, the command and the versions."""
+    results = RESULTS.read_text("utf-8")
+    named = {cells[0] for cells in budget_of(results)}
+
+    assert {cells[0] for cells in budget_of(quick[1]) if cells[0].startswith("ours")} <= named
+    assert [peer for peer in PEERS if f"| {peer}" not in results.replace("**", "")] == []
+    assert "make bench" in results
+    assert "cryptography " in results
+
+
+def test_the_profile_names_the_packages_functions() -> None:
+    """The profile has a table for each row of the budget, whose lines add up to the whole request."""
+    text = printed("profile.py", "--requests", "40", "--lines", "5")
+    tables = text.strip().split("\n\n")
+
+    assert len(tables) == 4
+    assert "_middleware.py" in text
+    for table in tables:
+        head, _, *lines = rows(table)
+        whole = float(re.findall(r"µs of ([\d.]+)", head[2])[0])
+        assert sum(float(cells[2]) for cells in lines) == pytest.approx(whole, abs=1)
+
+
+def test_the_memory_benchmark_runs() -> None:
+    """Distinct sessions, garbage and rotations go through one process, each with looks at its memory."""
+    table = rows(printed("memory.py", "--sessions", "2000", "--rotations", "100"))
+
+    assert [cells[0].split(",")[0] for cells in table[2:]] == [
+        "nothing yet", "sessions", "cookies of garbage", "sessions that rotate",
+    ]  # fmt: skip
+    assert [cells[2].split(" → ")[-1] for cells in table[3:]] == ["2,000", "2,000", "100"]

@@ -132,6 +132,9 @@ ROTATION = [
     *wrong(rotation, "cookie", None, "session", {"name": "a"}),
     *wrong(rotation, "pages", None, {"sign_in": "/login"}),
     *wrong(rotation, "dialect", None, "", "authjs-v5", []),
+    *wrong(rotation, "accept_dialects", None, 5, "nextauth-v4", ["authjs-v5"], [None], [[]], ["authjs"]),
+    *wrong(rotation, "accept_dialects", ["nextauth-v4", "nextauth-v4"], ["nextauth-v4", "authjs"]),
+    *wrong(rotation, "accept_dialects", ["nextauth-v4"], dialect="nextauth-v4"),
     *wrong(rotation, "base_path", None, "", "/", "api/auth", "/api/auth/", "/a b", "https://a.example/api", 5),
     *wrong(rotation, "trusted_origins", None, 5, "https://a.example", ["a.example"], ["https://a.example/path"], [5]),
     *wrong(rotation, "skip", 5, "/static"),
@@ -179,6 +182,8 @@ def test_a_wrong_option_is_refused(make: Make, option: str, options: dict[str, A
         (rotation, {"providers": [credentials(), credentials(id="other")], "store": MemoryStore(max_records=1)}),
         (rotation, {"base_path": "/auth", "trusted_origins": ["https://a.example"], "state_key": "user_session"}),
         (rotation, {"skip": lambda scope: False, "dialect": "nextauth-v4", "clock": lambda: 0.0}),
+        (rotation, {"dialect": "nextauth-v4", "accept_dialects": ["authjs"]}),
+        (rotation, {"accept_dialects": ("nextauth-v4",), "cookie": CookieOptions(encryption="A256CBC-HS512")}),
     ],
 )
 def test_a_right_option_is_taken(make: Make, options: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .types import Message
 
@@ -13,6 +13,8 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 _CACHE_HEADERS = frozenset(
     {b"cache-control", b"cdn-cache-control", b"cloudflare-cdn-cache-control", b"surrogate-control"}
 )
+_LENGTHS = frozenset(map(len, (*_CACHE_HEADERS, b"vary")))
+_VARYING = frozenset((b"cookie", b"*"))
 _SHARED = re.compile(rb"\s*(?:public|s-maxage\s*=[^,]*)\s*(?:,|\Z)", re.IGNORECASE)
 
 
@@ -22,18 +24,27 @@ def amended(message: Message, cookies: Sequence[bytes], *, carried: bool) -> Mes
     With a cookie of ours ``cache-control: private, no-store``. For a request that carried a session cookie
     ``vary: cookie``, and never ``public`` or ``s-maxage``.
     """
-    headers: Headers = [(bytes(name), bytes(value)) for name, value in message.get("headers") or ()]
-    if message["type"] != "websocket.accept":
-        headers = _never_cached(headers) if cookies else _never_shared(headers) if carried else headers
-        if (carried or cookies) and not _varies(headers):
+    given: list[Any] = list(message.get("headers") or ())
+    counts = (cookies or carried) and message["type"] != "websocket.accept"
+    if counts and not cookies and _LENGTHS.isdisjoint([len(item[0]) for item in given]):
+        # Nearly always. Most headers are told apart by their names' lengths alone.
+        return {**message, "headers": [*given, (b"vary", b"cookie")]}
+    headers: Headers = [(bytes(name), bytes(value)) for name, value in given]
+    if counts:
+        told = [name.lower() for name, _ in headers]
+        if not _CACHE_HEADERS.isdisjoint(told):
+            headers = _without_cache(headers) if cookies else _never_shared(headers)
+        if cookies:
+            headers.append((b"cache-control", b"private, no-store"))
+        if b"vary" not in told or not _varies(headers):
             headers.append((b"vary", b"cookie"))
-    headers += [(b"set-cookie", cookie) for cookie in cookies]
+    if cookies:
+        headers += [(b"set-cookie", cookie) for cookie in cookies]
     return {**message, "headers": headers}
 
 
-def _never_cached(headers: Headers) -> Headers:
-    kept = [item for item in headers if item[0].lower() not in _CACHE_HEADERS]
-    return [*kept, (b"cache-control", b"private, no-store")]
+def _without_cache(headers: Headers) -> Headers:
+    return [item for item in headers if item[0].lower() not in _CACHE_HEADERS]
 
 
 def _never_shared(headers: Headers) -> Headers:
@@ -47,4 +58,4 @@ def _private(value: bytes) -> bytes:
 
 def _varies(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     values = b",".join(value for name, value in headers if name.lower() == b"vary").lower()
-    return bool({b"cookie", b"*"} & {value.strip() for value in values.split(b",")})
+    return not _VARYING.isdisjoint(value.strip() for value in values.split(b","))

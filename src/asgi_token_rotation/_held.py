@@ -2,56 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from ._claims import bare, copy_of, rebased, with_session_id
+from ._claims import copy_of, rebased
+from ._contents import Contents, contents_of
 from ._cookies.jwe import Opened
 from ._cookies.session_cookie import SessionCookie
 from ._log import logger, where
 from ._parts import Parts
-from ._rotation.policy import moment, session_error
-from ._rotation.rotator import Standing
+from ._present import presented
+from ._rotation.policy import moment, refresh_at, session_error
+from ._rotation.rotator import Rotator, Standing
 from ._rotation.sealing import key_of, session_name
 from .errors import CookieTooLargeError, StoreError
-from .options import Lifetime
-from .types import JWT, Event, EventName, FailureKind
+from .types import JWT, Event, EventName, FailureKind, Session
 
 FRESH_LOOK = 1.0  # seconds for which a look at the record is good enough for a cookie write
 
 
 class HeldCookie:
-    """Reads the cookie, and decides whether it is written. ``names`` are those of ours that the request carried."""
+    """What was in the cookie, and whether it is written. ``names`` are those of ours that the request carried."""
 
-    def __init__(self, cookie: SessionCookie, *, lifetime: Lifetime, clock: Callable[[], float]) -> None:
+    contents: Contents | None = None
+    names: Sequence[bytes] = ()
+    _newest = False
+
+    def __init__(self, parts: Parts, cookie: SessionCookie) -> None:
         self._cookie = cookie
-        self._lifetime = lifetime
-        self._clock = clock
-        self._opened: Opened | None = None
-        self._token: JWT | None = None
-        self._sealed_at = 0.0
-        self._expires: float | None = None
-        self.names: list[bytes] = []
+        self._lifetime = parts.lifetime
+        self._options = parts.options
+        self._clock = parts.tools.clock
 
     @property
     def generation(self) -> int:
         """The generation that the browser presented; -1 for none."""
-        return -1 if self._token is None else self._token["generation"]
+        return -1 if self.contents is None else self.contents.token["generation"]
 
-    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> JWT | None:
-        """The token behind the request's cookie, without what the seal set; None where there is none that is valid."""
-        now = self._clock()
-        opened, self.names = self._cookie.read(headers, now=now)
+    def take(self, opened: Opened | None, *, names: list[bytes], now: float) -> JWT | None:
+        """The token of the cookie that came, without what the seal set; None where there is none that is valid."""
+        self.names = names
         if opened is None:
             return None
-        claims = opened.claims()
-        token = bare(with_session_id(claims))
-        end = self._absolute_end(token)
+        contents = contents_of(opened, options=self._options, lifetime=self._lifetime)
+        token = contents.token
+        end = None if self._lifetime.absolute_max_age is None else self._absolute_end(token)
         if end is not None and now >= end:
             return None
-        self._opened, self._token = opened, token
-        self._sealed_at, self._expires = moment(claims, "iat") or 0.0, moment(claims, "exp")
+        self.contents, self._newest = contents, opened.newest
         return token
+
+    def is_current(self, rotator: Rotator) -> bool:
+        """Whether its token is served as it is, without any wait."""
+        contents = self.contents
+        return contents is not None and rotator.is_current(contents.token, key=contents.key, due_at=contents.due_at)
+
+    def copy(self, token: JWT) -> JWT:
+        """A copy of the token for the application, which may change it."""
+        return copy_of(token) if self.contents is None or token is not self.contents.token else self.contents.copy()
 
     def expires(self, token: JWT, *, rolls: bool) -> float:
         """When the session ends by the cookie that the browser will have after this response."""
@@ -59,9 +67,10 @@ class HeldCookie:
 
     def differs(self, token: JWT, *, rolls: bool) -> bool:
         """Whether the cookie is to be written: its token changed, a newer secret is there, or ``update_age`` passed."""
-        if self._opened is None or not self._opened.newest or token != self._token:
+        contents = self.contents
+        if contents is None or not self._newest or (token is not contents.token and token != contents.token):
             return True
-        return rolls and self._clock() - self._sealed_at >= self._lifetime.roll_after
+        return rolls and self._clock() >= contents.rolls_at
 
     def lines(self, token: JWT, *, rolls: bool) -> list[bytes]:
         """The ``Set-Cookie`` values that write the token. CookieTooLargeError where it does not fit."""
@@ -74,34 +83,38 @@ class HeldCookie:
 
     def replaced(self) -> None:
         """A sign-in begins a new session: the old cookie's times don't count."""
-        self._opened, self._token, self._expires = None, None, None
+        self.contents = None
 
     def _end(self, token: JWT, *, rolls: bool, now: float) -> float:
-        kept = self._expires
+        kept = None if self.contents is None else self.contents.expires
         if kept is not None and not (rolls and self.differs(token, rolls=rolls)):
             return kept
         rolled, end = now + self._lifetime.max_age, self._absolute_end(token)
         return rolled if end is None else min(rolled, end)
 
     def _absolute_end(self, token: JWT) -> float | None:
-        signed_in_at, longest = moment(token, "signed_in_at"), self._lifetime.absolute_max_age
+        longest = self._lifetime.absolute_max_age
+        signed_in_at = None if longest is None else moment(token, "signed_in_at")
         return None if signed_in_at is None or longest is None else signed_in_at + longest
 
 
 class HeldToken:
     """The token of one request, as it changes: by the record, by the callbacks, by a sign-in or a sign-out."""
 
+    # What a request begins with stands here: most requests change little of it.
+    token: JWT | None = None
+    kind: FailureKind | None = None  # why the access token is not fresh
+    polls = False  # a visit keeps an idle session alive, a poll of GET session does not
+    sole = False  # the cookie is the only holder of the newest token
+    _base: JWT | None = None  # the token before this request's own changes
+    _fresh = False  # signed in by this request
+    _clear = False
+    _looked: tuple[float, float] | None = None  # when the record was looked at, by both clocks
+    _as_it_came: JWT | None = None  # the token for which there is nothing to write
+
     def __init__(self, parts: Parts, cookie: HeldCookie) -> None:
-        self.token: JWT | None = None
-        self.kind: FailureKind | None = None  # why the access token is not fresh
-        self.polls = False  # a visit keeps an idle session alive, a poll of GET session does not
-        self.sole = False  # the cookie is the only holder of the newest token
         self._parts = parts
-        self._cookie = cookie
-        self._base: JWT = {}  # the token before this request's own changes
-        self._fresh = False  # signed in by this request
-        self._clear = False
-        self._looked: tuple[float, float] | None = None  # when the record was looked at, by both clocks
+        self.cookie = cookie
 
     @property
     def error(self) -> str | None:
@@ -113,32 +126,48 @@ class HeldToken:
     @property
     def rolls(self) -> bool:
         """Whether this request keeps the session alive; a flagged session is not kept."""
-        return not self.polls and not (self.token or {}).get("error")
+        return not self.polls and (self.token is None or not self.token.get("error"))
 
-    def take(self, standing: Standing, presented: JWT) -> bool:
+    def shown(self, token: JWT) -> Session:
+        """The default session."""
+        rolls, contents, session = self.rolls, self.cookie.contents, None
+        if contents is not None and token is contents.token and not self.cookie.differs(token, rolls=rolls):
+            self._as_it_came = token
+            session = contents.session() if self.kind is None else None
+        if session is None:
+            expires, due_at = self.cookie.expires(token, rolls=rolls), refresh_at(token, self._parts.options)
+            session = presented(token, error=self.error, expires=expires, due_at=due_at)
+        return session
+
+    def keep(self, token: JWT) -> None:
+        """Go on with the token that was presented: it is the newest."""
+        self.token = self._base = token
+
+    def take(self, standing: Standing, token: JWT) -> bool:
         """Go on with what the session stands at for the token that was presented; False where there is none."""
         if standing.looked:
             self.look()
         if standing.token is None:
             if standing.stale:
-                self.emit("stale_cookie", presented)
-            ended_at = self._parts.rotator.ended_at(presented)
+                self.emit("stale_cookie", token)
+            ended_at = self._parts.rotator.ended_at(token)
             self.drop(clear=ended_at is not None and self._parts.tools.clock() >= ended_at + self._parts.options.grace)
             return False
         if self.token is None:
-            self.token = self._base = presented
-        if standing.token is not presented:
+            self.keep(token)
+        own = self.token or token
+        if standing.token is not token:
             newest = copy_of(standing.token)
-            self.token, self._base = rebased(newest, base=self._base, own=self.token), newest
+            own, self._base = rebased(newest, base=self._base or {}, own=own), newest
         self.kind, self.sole = standing.kind, self.sole or standing.sole
         refused_code = self._parts.options.refused_code
-        if standing.kind == "refused" and self.token.get("error") != refused_code:
-            self.token = self.token | {"error": refused_code}
+        refused = standing.kind == "refused" and own.get("error") != refused_code
+        self.token = own | {"error": refused_code} if refused else own
         return True
 
     def begin(self, token: JWT) -> None:
         """Go on with the token of a new session."""
-        self._cookie.replaced()
+        self.cookie.replaced()
         self._fresh, self._clear, self.kind = True, False, None
         self.token = self._base = token
 
@@ -158,25 +187,35 @@ class HeldToken:
 
     def emit(self, name: EventName, token: JWT, **more: Any) -> None:
         """Tell the application of something that happened to the session."""
-        self._parts.emit(Event(name=name, session=session_name(key_of(token["session_id"])), token=token, **more))
+        self._parts.emit(
+            Event(name=name, session=session_name(key_of(token["session_id"])), token=copy_of(token), **more)
+        )
+
+    def changes_cookie(self) -> bool:
+        """Whether there is a reason to write or clear the cookie."""
+        token = self.token
+        if token is None:
+            return self._clear
+        if token is self._as_it_came:
+            return False
+        return self._fresh or self.cookie.differs(token, rolls=self.rolls)
 
     async def lines(self) -> list[bytes]:
-        """The ``Set-Cookie`` values of the response: none, unless there is a reason to write."""
+        """The ``Set-Cookie`` values of the response where there is a reason for any."""
         if self.token is None:
-            return self._cookie.cleared() if self._clear else []
-        if not self._fresh and not self._cookie.differs(self.token, rolls=self.rolls):
-            return []
+            return self.cookie.cleared()
         token = await self._verified(self.token)
         try:
-            return [] if token is None else self._cookie.lines(token, rolls=self.rolls)
+            return [] if token is None else self.cookie.lines(token, rolls=self.rolls)
         except CookieTooLargeError as error:
             logger.error("The session cookie was not written: %s", error)
             return []
 
     async def _verified(self, token: JWT) -> JWT | None:
         """The token that may be written now: with the newest token set, and none for a session that ended."""
-        standing = self._parts.rotator.glance(token, presented=False)
-        if not self._fresh and not (standing.token is token and self._looked_just_now()):
+        known = self._fresh or self._looked_just_now()
+        standing = self._parts.rotator.glance(token, presented=False) if known else None
+        if standing is None or not (self._fresh or standing.token is token):
             try:
                 standing = await self._parts.rotator.look(token)
             except StoreError as error:
@@ -184,7 +223,7 @@ class HeldToken:
                 return token if self.sole else None
         if standing.token is None or standing.token is token:
             return standing.token
-        return rebased(copy_of(standing.token), base=self._base, own=token)
+        return rebased(copy_of(standing.token), base=self._base or {}, own=token)
 
     def _looked_just_now(self) -> bool:
         if self._looked is None:

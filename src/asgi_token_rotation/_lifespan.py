@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from ._log import logger, where
 from .types import ASGIApp, Message, Receive, Scope, Send
 
 _LAST = ("lifespan.shutdown.complete", "lifespan.shutdown.failed", "lifespan.startup.failed")
@@ -25,32 +26,48 @@ async def lifespan(
 
     An application that raises before it has received anything, or returns, does not speak lifespan (Django, Channels):
     then the server is answered in its place.
+
+    What fails in a shutdown of ours is logged and hides nothing of the application's: a server that is told of no end
+    waits for it, or takes the application's lifespan for unsupported.
     """
-    received = False
+    received = closed = False
+
+    async def close() -> None:
+        nonlocal closed
+        if not closed:
+            closed = True
+            await _logged(shutdown)
 
     async def receive_noted() -> Message:
         nonlocal received
         message = await receive()
         received = True
         if message["type"] == "lifespan.shutdown":
-            await drain()
+            await _logged(drain)
         return message
 
     async def send_last(message: Message) -> None:
         if message["type"] in _LAST:
-            await shutdown()
+            await close()
         await send(message)
 
     try:
         await app(scope, receive_noted, send_last)
     except Exception:
         if received:
-            await shutdown()
+            await close()
             raise
     if received:
         return
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    await shutdown()
+    await close()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _logged(step: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await step()
+    except Exception as error:  # noqa: BLE001 it must not keep the server from hearing of the end
+        logger.error("The shutdown of TokenRotation failed: %s", where(error))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Unpack
 
 from starlette.requests import HTTPConnection
 
+from ._checks import check_middleware
 from ._lifespan import lifespan
 from ._per_route import PER_ROUTE, serves_one_route
 from ._runtime import TokenRotation, TokenRotationOptions
+from ._start_up import refusing, server_starts_up
 from ._visit import SCOPE_KEY
 from .errors import ConfigurationError
 from .types import ASGIApp, Message, Receive, Scope, Send
@@ -26,19 +29,14 @@ class TokenRotationMiddleware:
     def __init__(
         self, app: ASGIApp, *, rotation: TokenRotation | None = None, **options: Unpack[TokenRotationOptions]
     ) -> None:
-        if rotation is not None and options:
-            raise ConfigurationError(
-                f"rotation= came together with {', '.join(options)}. Give these to TokenRotation(…) instead."
-            )
-        if rotation is None and serves_one_route(app):
-            raise ConfigurationError(PER_ROUTE)
-        if rotation is None and "secret" not in options:
-            raise ConfigurationError(
-                "TokenRotationMiddleware has neither rotation nor secret: expected rotation=TokenRotation(…), or its"
-                " options, with secret=… among them."
-            )
         self.app = app
-        self.rotation: TokenRotation = rotation if rotation is not None else TokenRotation(**options)
+        try:
+            self.rotation: TokenRotation = _rotation(app, rotation, options)
+        except ConfigurationError as error:
+            if not server_starts_up():
+                raise
+            self.app = refusing(error)
+            self.rotation = TokenRotation(secret=secrets.token_hex(32), skip=lambda _: True)  # stands in until the end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, by the ASGI specification."""
@@ -47,19 +45,40 @@ class TokenRotationMiddleware:
             await lifespan(self.app, scope, receive, send, drain=rotation.drain, shutdown=rotation.aclose)
             return
         if scope["type"] not in ("http", "websocket") or SCOPE_KEY in scope or rotation.skips(scope):
+            rotation.pass_by(scope)
             await self.app(scope, receive, send)
             return
 
-        visit = rotation.visit(scope, HTTPConnection(scope))
+        visit = rotation.visit(scope, HTTPConnection)
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] in _FIRST_MESSAGES and not visit.committed:
-                message = await visit.commit(message)
+                message = visit.commit_unchanged(message) or await visit.commit(message)
             await send(message)
 
         endpoint = rotation.endpoint(scope)
         if endpoint is not None:
             await endpoint(visit, receive, send_with_cookie)
             return
-        await visit.open()
+        token = visit.presented()
+        if token is not None:
+            await visit.go_on(token)
         await self.app(scope, receive, send_with_cookie)
+        visit.leave()
+
+
+def _rotation(app: ASGIApp, rotation: TokenRotation | None, options: TokenRotationOptions) -> TokenRotation:
+    """The rotation that was given, or one of these options. ConfigurationError where it must not be, or can't."""
+    check_middleware(app, rotation, kind=TokenRotation, given=options, known=TokenRotationOptions.__annotations__)
+    if rotation is not None and options:
+        raise ConfigurationError(
+            f"rotation= came together with {', '.join(options)}. Give these to TokenRotation(…) instead."
+        )
+    if rotation is None and serves_one_route(app):
+        raise ConfigurationError(PER_ROUTE)
+    if rotation is None and "secret" not in options:
+        raise ConfigurationError(
+            "TokenRotationMiddleware has neither rotation nor secret: expected rotation=TokenRotation(…), or its"
+            " options, with secret=… among them."
+        )
+    return rotation if rotation is not None else TokenRotation(**options)

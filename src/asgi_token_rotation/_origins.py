@@ -106,9 +106,7 @@ class Origins:
         if not _LOOPBACK.match(host):
             return None
         scheme = "https" if self.secure(scope) else "http"
-        return Site(
-            f"{scheme}://{host.removesuffix(_DEFAULT_PORTS[scheme])}", quote(scope.get("root_path", "").rstrip("/"))
-        )
+        return Site(f"{scheme}://{host.removesuffix(_DEFAULT_PORTS[scheme])}", _prefix(scope))
 
     def accepts(self, origin: str, scope: Scope) -> bool:
         """Whether an ``Origin`` header names us or somebody trusted."""
@@ -136,6 +134,12 @@ class Origins:
                 f'trusted_origins has {origin!r}: expected an origin without a path, such as "https://example.com".'
             )
         return site.origin
+
+
+def _prefix(scope: Scope) -> str:
+    # Daphne takes it from a client's header (R28). Without its slash it would go on with the host's name.
+    root: str = scope.get("root_path") or ""
+    return quote(root.rstrip("/"), errors="replace") if root.startswith("/") else ""
 
 
 def _quoted(url: str) -> str:

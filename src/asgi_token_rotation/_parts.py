@@ -10,8 +10,9 @@ from ._log import Once
 from ._origins import Origins
 from ._rotation.claimant import Tools
 from ._rotation.rotator import Rotator
+from ._user_code import UserCode
 from .options import Lifetime, RefreshOptions
-from .types import Callbacks, Event
+from .types import Event, Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Parts:
     secure_cookie: SessionCookie
     plain_cookie: SessionCookie
     rotator: Rotator
-    callbacks: Callbacks
+    code: UserCode
     options: RefreshOptions
     lifetime: Lifetime
     emit: Callable[[Event], None]
@@ -30,3 +31,7 @@ class Parts:
     state_key: str
     mark: str | None  # of this process, where the store is not shared
     once: Once = field(default_factory=Once)
+
+    def cookie(self, scope: Scope) -> SessionCookie:
+        """The session cookie of this request's site."""
+        return self.secure_cookie if self.origins.secure(scope) else self.plain_cookie

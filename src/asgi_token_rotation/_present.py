@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from ._rotation.policy import moment, refresh_at
-from .options import RefreshOptions
+from ._claims import FLAT, copied
+from ._rotation.policy import moment
 from .types import JWT, Session
+
+_USER = (("name", "name"), ("email", "email"), ("image", "picture"))
 
 
 def iso(seconds: float) -> str | None:
     """ISO 8601 with milliseconds, as JavaScript writes it; None for what no calendar has."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        # Without a zone it is written in two thirds of the time.
+        return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat("T", "milliseconds") + "Z"
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def presented(token: JWT, *, error: str | None, expires: float, options: RefreshOptions) -> Session:
+def presented(token: JWT, *, error: str | None, expires: float, due_at: float | None) -> Session:
     """The default session: ``user`` and ``expires`` as NextAuth has them, and ``error`` if any.
 
-    When known, also ``accessTokenExpires`` and ``refreshAt``: when a client should come back.
+    When known, also ``accessTokenExpires`` and, by ``due_at``, ``refreshAt``: when a client should come back.
     """
-    user = {
-        key: token[claim]
-        for key, claim in (("name", "name"), ("email", "email"), ("image", "picture"))
-        if claim in token
-    }
+    user = {key: copied(token[claim]) for key, claim in _USER if claim in token}
     session = Session(user=user, expires=iso(expires), error=error)
-    for key, when in (("accessTokenExpires", moment(token, "expires_at")), ("refreshAt", refresh_at(token, options))):
+    for key, when in (("accessTokenExpires", moment(token, "expires_at")), ("refreshAt", due_at)):
         text = None if when is None else iso(when)
         if text is not None:
             session[key] = text
@@ -39,8 +38,10 @@ def presented(token: JWT, *, error: str | None, expires: float, options: Refresh
 
 def shows(value: Any, secret: str) -> bool:
     """Whether a secret stands anywhere in a session, whole."""
-    if isinstance(value, str):
-        return value == secret
     if isinstance(value, dict):
-        return any(shows(item, secret) for item in cast("dict[object, object]", value).values())
-    return isinstance(value, list | tuple) and any(shows(item, secret) for item in cast("Iterable[object]", value))
+        items: Collection[Any] = cast("dict[str, Any]", value).values()
+    elif isinstance(value, (list, tuple)):
+        items = cast("Collection[Any]", value)
+    else:
+        return bool(value == secret)
+    return secret in items or True in [shows(item, secret) for item in items if item.__class__ not in FLAT]

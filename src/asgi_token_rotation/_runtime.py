@@ -6,26 +6,30 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 import httpx
 
 from ._checks import (
+    check_accepted,
     check_callables,
-    check_connections,
     check_kinds,
     check_seconds,
+    check_skip,
     check_texts,
     checked_providers,
     checked_secrets,
-    opened_store,
-    warn_of_workers,
+    warn_of_durations,
 )
+from ._checks_of_addresses import check_addresses
+from ._checks_of_surroundings import check_client, check_clock, opened_store, warn_of_workers
 from ._cookies.session_cookie import session_cookie_for
 from ._endpoints.router import Endpoint, Router
 from ._events import emitter
 from ._log import logger
+from ._mistakes import look_at_endpoint, look_at_nested, watched_answers, watched_events
 from ._origins import Origins
 from ._parts import Parts
 from ._rotation.claimant import Tools
@@ -33,8 +37,10 @@ from ._rotation.ledger import Ledger
 from ._rotation.rotator import Rotator
 from ._rotation.sealing import RecordSeal
 from ._rotation.single_flight import PerLoop, Tasks
-from ._visit import Visit
+from ._user_code import UserCode
+from ._visit import SCOPE_KEY, SKIPPED_KEY, Visit, hide_session
 from .options import CookieOptions, Lifetime, Pages, RefreshOptions
+from .providers._calls import ProviderCalls
 from .providers.base import Provider
 from .stores import MemoryStore, Store
 from .types import JWT, Callbacks, Dialect, Events, RefreshFunction, Scope
@@ -59,6 +65,7 @@ class TokenRotationOptions(TypedDict, total=False):
     cookie: CookieOptions
     pages: Pages
     dialect: Dialect
+    accept_dialects: Sequence[Dialect]
     base_path: str
     trusted_origins: Sequence[str]
     skip: Callable[[Scope], bool] | None
@@ -90,6 +97,7 @@ class TokenRotation:
         cookie: CookieOptions = CookieOptions(),
         pages: Pages = Pages(),
         dialect: Literal["authjs", "nextauth-v4"] = "authjs",
+        accept_dialects: Sequence[Literal["authjs", "nextauth-v4"]] = (),  # read as well, and sealed anew in dialect
         base_path: str = "/api/auth",
         trusted_origins: Sequence[str] = (),
         skip: Callable[[Scope], bool] | None = None,  # no cookie work at all (static files)
@@ -100,10 +108,15 @@ class TokenRotation:
         keys, by_id = checked_secrets(secret), checked_providers(providers)
         check_kinds(callbacks=callbacks, events=events, refresh_options=refresh_options, lifetime=lifetime)
         check_kinds(cookie=cookie, pages=pages)
-        check_callables(refresh=refresh, skip=skip)
+        check_callables(refresh=refresh)
+        check_skip(skip)
         check_seconds(revocation_check=revocation_check)
         check_texts(dialect=dialect, base_path=base_path, state_key=state_key)
-        check_connections(trusted_origins=trusted_origins, http_client=http_client, clock=clock)
+        check_accepted(accept_dialects, dialect=dialect)
+        check_client(http_client)
+        check_clock(clock)
+        check_addresses(public_url=public_url, trusted_origins=trusted_origins, base_path=base_path, cookie=cookie)
+        warn_of_durations(refresh_options, lifetime)
         self.base_path = base_path  # where the endpoints live; for integrations
         self._skip, self._shutdown_wait = skip, refresh_options.shutdown_wait
         self._store, self._owns_store = opened_store(store, clock=clock)
@@ -111,41 +124,52 @@ class TokenRotation:
         origins = Origins(public_url=public_url, trusted_origins=trusted_origins)
         tools = Tools(clock=clock, monotonic=time.monotonic, sleep=asyncio.sleep, random=random.random)
         ledger = Ledger(store=self._store, seal=RecordSeal(keys), ttl=lifetime.max_age + RECORD_SLACK)
-        emit, asks, mark = emitter(events, tasks), _refresh_for(by_id, refresh), _mark(self._store)
+        self._calls = calls = _calls(by_id, http_client, clock=clock, timeout=refresh_options.timeout, tasks=tasks)
+        asks, mark, self._counts = _refresh_for(by_id, refresh, calls.refreshes), _mark(self._store), ledger.counts
+        emit = calls.heard(watched_events(emitter(events, tasks), refresh_for=asks, clock=clock))
         rotator = Rotator(
             ledger=ledger, options=refresh_options, refresh_for=asks, emit=emit, tools=tools, tasks=tasks, mark=mark,
-            revocation_check=revocation_check,
+            revocation_check=revocation_check, revoke=calls.revoke,
         )  # fmt: skip
-        self._counts = ledger.counts
+        session_cookie = partial(session_cookie_for, keys, cookie, dialect=dialect, accept_dialects=accept_dialects)
         self._parts = Parts(
-            origins=origins,
-            secure_cookie=session_cookie_for(keys, cookie, dialect=dialect, secure=True),
-            plain_cookie=session_cookie_for(keys, cookie, dialect=dialect, secure=False),
-            rotator=rotator,
-            callbacks=callbacks,
-            options=refresh_options,
-            lifetime=lifetime,
-            emit=emit,
-            tools=tools,
-            state_key=state_key,
-            mark=mark,
-        )
+            origins=origins, secure_cookie=session_cookie(secure=True), plain_cookie=session_cookie(secure=False),
+            rotator=rotator, code=UserCode(callbacks), options=refresh_options, lifetime=lifetime, emit=emit, tools=tools,
+            state_key=state_key, mark=mark,
+        )  # fmt: skip
         self._router = Router(
-            base_path=base_path, origins=origins, providers=by_id, callbacks=callbacks, pages=pages,
-            secrets=keys, cookie=cookie, dialect=dialect,
+            base_path=base_path, origins=origins, providers=by_id, callbacks=watched_answers(callbacks), pages=pages,
+            secrets=keys, cookie=cookie, dialect=dialect, flows=calls.flows, clock=clock,
         )  # fmt: skip
 
     def skips(self, scope: Scope) -> bool:
         """Whether the application wants no cookie work for this connection."""
         return self._skip is not None and self._skip(scope)
 
-    def visit(self, scope: Scope, connection: Any) -> Visit:
-        """The hold of one connection on its session, noted in the scope. For the middleware and integrations."""
-        return Visit(self._parts, scope, connection)
+    def pass_by(self, scope: Scope) -> None:
+        """Note why this connection is left alone: ``skip`` said so, or another visit is there. For the middleware."""
+        if scope["type"] not in ("http", "websocket"):
+            return
+        visit = scope.get(SCOPE_KEY)
+        if visit is None:
+            scope[SKIPPED_KEY] = True
+            hide_session(scope, state_key=self._parts.state_key)
+        elif not visit.belongs_to(self._parts):
+            look_at_nested(self._parts)
+
+    def visit(self, scope: Scope, connect: Callable[[Scope], Any]) -> Visit:
+        """The hold of one connection on its session, noted in the scope. For the middleware and integrations.
+
+        ``connect`` makes the connection object that callbacks get, where they are called.
+        """
+        return Visit(self._parts, scope, connect)
 
     def endpoint(self, scope: Scope) -> Endpoint | None:
         """What answers this request, if its path is under ``base_path``. For the middleware and integrations."""
-        return self._router.endpoint(scope)
+        endpoint = self._router.endpoint(scope)
+        if endpoint is not None:
+            look_at_endpoint(self._parts, scope)
+        return endpoint
 
     @property
     def counts(self) -> dict[str, int]:
@@ -162,20 +186,30 @@ class TokenRotation:
             logger.error("After %g s %d refreshes or notes are still under way.", self._shutdown_wait, left)
 
     async def aclose(self) -> None:
-        """Wait for refreshes under way, ``shutdown_wait`` seconds at most, and let go of the store."""
+        """Wait for refreshes under way, ``shutdown_wait`` seconds at most, and let go of connections and store."""
         await self.drain()
+        await self._calls.aclose()
         if self._owns_store:
             await self._store.aclose()
 
 
 def _refresh_for(
-    providers: Mapping[str, Provider], refresh: RefreshFunction | None
+    providers: Mapping[str, Provider], refresh: RefreshFunction | None, refreshes: Mapping[str, RefreshFunction]
 ) -> Callable[[JWT], RefreshFunction | None]:
     def refresh_for(token: JWT) -> RefreshFunction | None:
-        provider = providers.get(str(token.get("provider")))
-        return refresh if provider is None else provider.refresh
+        provider = str(token.get("provider"))
+        return refreshes.get(provider) if provider in providers else refresh
 
     return refresh_for
+
+
+def _calls(
+    providers: Mapping[str, Provider], client: Any, *, clock: Callable[[], float], timeout: float, tasks: PerLoop[Tasks]
+) -> ProviderCalls:
+    def spawn(work: Awaitable[None]) -> None:
+        tasks.get().spawn(work)
+
+    return ProviderCalls(providers, client=client, clock=clock, timeout=timeout, spawn=spawn)
 
 
 def _mark(store: Store) -> str | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ._claims import copy_of
-from ._visit import SCOPE_KEY, Visit
+from ._visit import SCOPE_KEY, SKIPPED_KEY, Visit
 from .errors import MiddlewareMissingError
 from .types import JWT, HasScope, Session, SignIn, TokenSet
 
@@ -67,11 +67,22 @@ async def sign_out(connection: HasScope | Mapping[str, Any]) -> None:
 
 
 def _visit_of(connection: HasScope | Mapping[str, Any]) -> Visit:
-    scope = connection if isinstance(connection, Mapping) else connection.scope
-    visit = scope.get(SCOPE_KEY)
-    if not isinstance(visit, Visit):
-        raise MiddlewareMissingError(
-            "No session here: TokenRotationMiddleware is missing, comes after this code, or skipped the request."
-            " Add it to the application, outside of what asks for the session."
+    scope: object = connection if isinstance(connection, Mapping) else getattr(connection, "scope", None)
+    if not isinstance(scope, Mapping):
+        raise TypeError(
+            f"A helper was given an object of type {type(connection).__name__}: expected the request, the WebSocket, or"
+            " their ASGI scope. Hand in what the framework gave to your handler."
         )
-    return visit
+    notes = cast("Mapping[str, object]", scope)
+    visit = notes.get(SCOPE_KEY)
+    if isinstance(visit, Visit):
+        return visit
+    if notes.get(SKIPPED_KEY):
+        raise MiddlewareMissingError(
+            "No session here: skip= told the middleware to leave this request alone. Let skip answer False for this path,"
+            " or don't ask for the session here."
+        )
+    raise MiddlewareMissingError(
+        "No session here: TokenRotationMiddleware is missing, comes after this code, or skipped the request."
+        " Add it to the application, outside of what asks for the session."
+    )

@@ -69,6 +69,13 @@ class TokenFamilies:
             self._renew(family, now=now, lifetime=refresh_expires_in)
         return self._issue(family, now=now, expires_in=expires_in, refresh_expires_in=refresh_expires_in)
 
+    def revoke(self, token: str) -> bool:
+        """Revoke the family of a refresh or access token (RFC 7009); False where it is unknown."""
+        known = self._refresh_tokens.get(token) or self._access_tokens.get(token)
+        if known is not None:
+            known[0].revoked = True
+        return known is not None
+
     def owner(self, access_token: str, *, now: float) -> str | None:
         """The user whose access token it is; None: unknown, expired or revoked."""
         family, _, expires_at = self._access_tokens.get(access_token, (None, 0, 0.0))

@@ -13,9 +13,11 @@ import httpx
 
 from ._testing_families import TokenFamilies
 from ._testing_gate import Gate, Stage
+from ._testing_oauth import OAuthDesk, profile_of
 from ._testing_wire import (
     HTML,
     REFUSAL,
+    WRONG_TOKEN,
     Answer,
     Omission,
     Wire,
@@ -25,7 +27,6 @@ from ._testing_wire import (
     bearer_token,
     error,
     failed,
-    form_texts,
     json_answer,
     json_texts,
     oauth_answer,
@@ -50,6 +51,11 @@ class TokenServer:
     "refreshToken", "accessTokenExpiry"}``, the expiry in milliseconds, or 401. ``POST /auth/refreshToken`` takes JSON
     ``{"token"}`` and answers the last three. ``POST /oauth/token`` is OAuth's ``refresh_token`` grant (RFC 6749, 6).
     ``GET /api/me`` is an API that wants a valid access token.
+
+    ``GET /oauth/authorize`` sends the user back with a code at once, ``login_hint``'s or the first one; PKCE S256 and
+    state are a must. ``POST /oauth/token`` exchanges it, once, for the same client, redirect URI and verifier; ``GET
+    /oauth/userinfo`` and ``POST /oauth/revoke`` (RFC 7009, the whole family) are there, too. ``clients`` are names with
+    their secrets, None for a public one; without it every client is welcome. ``issuer``: told as ``iss`` (RFC 9207).
 
     Each refresh rotates the refresh token. One that comes twice **revokes its whole family**, access tokens included.
 
@@ -78,6 +84,8 @@ class TokenServer:
         refresh_token_lifetime: float | None = None,
         users: Mapping[str, str] = DEFAULT_USERS,
         jwt_access_tokens: bool = False,
+        clients: Mapping[str, str | None] | None = None,
+        issuer: str | None = None,
     ) -> None:
         self.access_token_lifetime = access_token_lifetime
         self.refresh_token_lifetime = refresh_token_lifetime
@@ -100,6 +108,7 @@ class TokenServer:
         self._clock = clock
         self._users = dict(users)
         self._families = TokenFamilies(jwt_access_tokens=jwt_access_tokens)
+        self._oauth = OAuthDesk(self._families, usernames=list(self._users), clients=clients, issuer=issuer)
         self._under_way = 0
         self._gate = Gate()
 
@@ -112,6 +121,16 @@ class TokenServer:
     def reuses(self) -> int:
         """How often a refresh token came that had been replaced, and its family was revoked."""
         return self._families.reuses
+
+    @property
+    def grants(self) -> list[dict[str, str]]:
+        """The forms that came to ``/oauth/token`` from a known client."""
+        return self._oauth.grants
+
+    @property
+    def revoked(self) -> list[str]:
+        """The tokens that came to be revoked, by ``name_of``."""
+        return self._oauth.revoked
 
     def name_of(self, token: str) -> str:
         """A token's short name, ``family-generation``, such as ``"1-0"``; ``"unknown"`` if it is not ours."""
@@ -169,8 +188,14 @@ class TokenServer:
                 return self._login(json_texts(body))
             case "POST", "/auth/refreshToken":
                 return await self._refresh(json_texts(body).get("token", ""), article_answer)
+            case "GET", "/oauth/authorize":
+                return self._oauth.authorize(scope, now=self._clock())
             case "POST", "/oauth/token":
-                return await self._grant(form_texts(body))
+                return await self._grant(scope, body)
+            case "POST", "/oauth/revoke":
+                return self._oauth.revoke(scope, body)
+            case "GET", "/oauth/userinfo":
+                return self._oauth.userinfo(scope, now=self._clock())
             case "GET", "/api/me":
                 return self._me(bearer_token(scope))
             case _:
@@ -182,25 +207,18 @@ class TokenServer:
             return json_answer(401, {"message": "Wrong user name or password."})
         self.logins += 1
         issued = self._families.start(username, now=self._clock(), **self._lifetimes())
-        return json_answer(200, _profile(username) | article_tokens(issued, None))
+        return json_answer(200, profile_of(username) | article_tokens(issued, None))
 
-    async def _grant(self, form: Mapping[str, str]) -> Answer | None:
-        if "grant_type" not in form:
-            return error(400, "invalid_request", "grant_type is missing.")
-        if form["grant_type"] != "refresh_token":
-            return error(400, "unsupported_grant_type", "This server knows the refresh_token grant only.")
-        return await self._refresh(form.get("refresh_token", ""), oauth_answer)
+    async def _grant(self, scope: Scope, body: bytes) -> Answer | None:
+        now, omission = self._clock(), self.omit_refresh_token
+        answer = self._oauth.grant(scope, body, now=now, lifetimes=self._lifetimes(), omission=omission)
+        return await self._refresh(answer, oauth_answer) if isinstance(answer, str) else answer
 
     def _me(self, access_token: str) -> Answer:
         username = self._families.owner(access_token, now=self._clock())
         if username is None:
-            return error(
-                401,
-                "invalid_token",
-                "The access token is not valid.",
-                ("www-authenticate", 'Bearer error="invalid_token"'),
-            )
-        return json_answer(200, _profile(username) | {"token": self.name_of(access_token)})
+            return WRONG_TOKEN
+        return json_answer(200, profile_of(username) | {"token": self.name_of(access_token)})
 
     async def _refresh(self, token: str, wire: Wire) -> Answer | None:
         if not token:
@@ -235,10 +253,6 @@ class TokenServer:
 
     def _lifetimes(self) -> dict[str, Any]:
         return {"expires_in": self.access_token_lifetime, "refresh_expires_in": self.refresh_token_lifetime}
-
-
-def _profile(username: str) -> dict[str, Any]:
-    return {"id": username, "name": username.capitalize(), "email": f"{username}@example.com"}
 
 
 def _failure_of(server: TokenServer) -> _Failure | None:

@@ -37,6 +37,13 @@ def error(status: int, code: str, description: str, *headers: tuple[str, str]) -
 
 
 REFUSAL = error(400, "invalid_grant", "The refresh token is not valid.")
+WRONG_CLIENT = error(401, "invalid_client", "The client is not known, or its secret is wrong.")
+WRONG_TOKEN = error(
+    401,
+    "invalid_token",
+    "The access token is not valid.",
+    ("www-authenticate", 'Bearer error="invalid_token"'),
+)
 HTML = b"<!doctype html><title>Welcome</title><p>The load balancer greets you."
 
 
@@ -103,10 +110,19 @@ def form_texts(body: bytes) -> dict[str, str]:
     return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
 
 
+def query_texts(scope: Scope) -> dict[str, str]:
+    """The query's parameters."""
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+def authorization(scope: Scope) -> str:
+    """The header of that name, or an empty text."""
+    return str(dict(scope["headers"]).get(b"authorization", b"").decode("latin-1"))
+
+
 def bearer_token(scope: Scope) -> str:
     """The request's access token (RFC 6750, 2.1), or an empty text."""
-    authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-    scheme, _, token = authorization.partition(" ")
+    scheme, _, token = authorization(scope).partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -10,6 +10,7 @@ from .errors import ConfigurationError
 
 DAY = 86_400
 _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 6265, 4.1.1: a token
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*\Z")  # RFC 6265, 4.1.1: no control characters, no semicolon
 
 
@@ -111,8 +112,10 @@ class CookieOptions:
     same_site: Literal["lax", "strict", "none"] = "lax"
     prefix: Literal["", "__Secure-", "__Host-"] | None = None  # None: "__Secure-" where secure
     encryption: Literal["A256GCM", "A256CBC-HS512"] = "A256GCM"
+    cache: float = 60  # seconds for which a process knows a cookie again that it opened; 0: it opens each anew
 
     def __post_init__(self) -> None:
+        number("CookieOptions.cache", self.cache)
         self._check_texts()
         if self.secure is not None and not isinstance(self.secure, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"CookieOptions.secure is {self.secure!r}: expected True, False or None.")
@@ -142,9 +145,9 @@ class CookieOptions:
             )
         if not self.path.startswith("/") or not _ATTRIBUTE.match(self.path):
             raise ConfigurationError(f'CookieOptions.path is {self.path!r}: expected a path that starts with "/".')
-        if self.domain is not None and (not self.domain or not _ATTRIBUTE.match(self.domain) or " " in self.domain):
+        if self.domain is not None and not _DOMAIN.match(self.domain):
             raise ConfigurationError(
-                f'CookieOptions.domain is {self.domain!r}: expected a host name, such as "example.com".'
+                f'CookieOptions.domain is {self.domain!r}: expected a host name without scheme, port and path, such as "example.com".'
             )
 
 

@@ -176,7 +176,7 @@ def _seconds(value: object) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # JSON has integers that no float holds
         return None
     return number if abs(number) < float("inf") else None  # also refuses NaN
 
@@ -184,7 +184,7 @@ def _seconds(value: object) -> float | None:
 def _own_expiry(access_token: str) -> float | None:
     try:
         claims = jwt.decode(access_token, options={"verify_signature": False, "verify_exp": False})
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, ValueError, RecursionError):  # it is opaque to us, whatever it looks like
         return None
     return _seconds(claims.get("exp"))
 
@@ -212,7 +212,7 @@ class Field:
     autocomplete: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class JWTParams:
     """What the ``jwt`` callback gets. ``user``, ``account`` and ``profile`` only at sign-in; ``session`` only at an update."""
 
@@ -226,7 +226,7 @@ class JWTParams:
     connection: Any = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SessionParams:
     """What the ``session`` callback gets: the session as it would be, and the token behind it."""
 

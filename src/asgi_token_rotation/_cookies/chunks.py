@@ -48,13 +48,10 @@ class Attributes:
 
     def suffix(self, max_age: int | None) -> bytes:
         """The attributes as they stand in the line, in Auth.js's order (contract, 2.1). ``max_age`` in seconds."""
-        parts = ["" if max_age is None else f"; Max-Age={max_age}"]
-        parts.append("" if self.domain is None else f"; Domain={self.domain}")
-        parts.append(f"; Path={self.path}")
-        parts.append("; HttpOnly" if self.http_only else "")
-        parts.append("; Secure" if self.secure else "")
-        parts.append(f"; SameSite={self.same_site.capitalize()}")
-        return "".join(parts).encode("ascii")
+        age = "" if max_age is None else f"; Max-Age={max_age}"
+        domain = "" if self.domain is None else f"; Domain={self.domain}"
+        flags = f"{'; HttpOnly' if self.http_only else ''}{'; Secure' if self.secure else ''}"
+        return f"{age}{domain}; Path={self.path}{flags}; SameSite={self.same_site.capitalize()}".encode("ascii")
 
     def line(self, name: bytes, value: bytes, *, max_age: int | None) -> bytes:
         """One ``Set-Cookie`` value; ``max_age`` None: until the browser closes. CookieError for what could inject."""
@@ -83,7 +80,11 @@ def find(headers: Headers, name: bytes) -> Found:
     the same up to the first chunk that is shorter than the one before (what follows it is stale); then the plain ones.
     None where all values together exceed ``MAX_COOKIE_BYTES``. Names: plain or numbered, ``MAX_NAMES`` at most.
     """
-    cookies = _cookies(headers, name)
+    return assembled(arrived(headers, name), name)
+
+
+def assembled(cookies: list[tuple[bytes, bytes]], name: bytes) -> Found:
+    """What ``find`` makes of the cookies that arrived."""
     if not cookies:
         return Found([], [])
     if len(cookies) == 1 and not cookies[0][0]:  # nearly always
@@ -124,7 +125,7 @@ def read_one(headers: Headers, name: bytes) -> str | None:
 
     Percent-decoded as Auth.js does it: the raw value where that fails (contract, 2.1).
     """
-    for suffix, value in _cookies(headers, name):
+    for suffix, value in arrived(headers, name):
         if not suffix:
             return _percent_decoded(value.decode("latin-1")) if len(value) <= MAX_LINE_BYTES else None
     return None
@@ -167,7 +168,7 @@ def _cut(data: bytes, name_bytes: int, suffix_bytes: int) -> list[tuple[bytes, b
     return [(b".%d" % place, data[at : at + chunk]) for place, at in enumerate(range(0, len(data), chunk))]
 
 
-def _cookies(headers: Headers, name: bytes) -> list[tuple[bytes, bytes]]:
+def arrived(headers: Headers, name: bytes) -> list[tuple[bytes, bytes]]:
     """Suffix and value of each cookie of this name, in order of arrival."""
     found: list[tuple[bytes, bytes]] = []
     for key, header in headers:
@@ -183,22 +184,33 @@ def _scan(header: bytes, name: bytes, at: int, found: list[tuple[bytes, bytes]])
     """Looks only where the name occurs, first at ``at``: linear in the header, without splitting it."""
     end = 0
     while at >= 0 and len(found) < MAX_NAMES:
-        begin = header.rfind(b";", end, at) + 1
         after = at + len(name)
-        if not (begin or end == 0) or header[begin:at].strip(b" \t"):
+        if not (at == 0 or header.endswith(b"; ", end, at)) and not _begins(header, at, end):
             end = after  # it is inside of another name, or of a value
         else:
             end = header.find(b";", after)
             end = len(header) if end < 0 else end
-            suffix, equals, value = header[after:end].partition(b"=")
-            suffix = suffix.rstrip(b" \t")
-            if equals and (not suffix or _NUMBER.match(suffix)):
-                found.append((suffix, _unquoted(value.strip(b" \t"))))
+            if header.startswith(b"=", after):
+                value = header[after + 1 : end]
+                # What we and Auth.js write begins with an e and has no blanks: {" in base64url.
+                found.append((b"", value if value.startswith(b"e") and value[-1] > 32 else _unquoted(value)))
+            else:
+                suffix, equals, value = header[after:end].partition(b"=")
+                suffix = suffix.rstrip(b" \t")
+                if equals and (not suffix or _NUMBER.match(suffix)):
+                    found.append((suffix, _unquoted(value)))
         at = header.find(name, end)
 
 
+def _begins(header: bytes, at: int, end: int) -> bool:
+    """Whether a cookie's name begins at ``at``: nothing but blanks since the last semicolon from ``end`` on."""
+    begin = header.rfind(b";", end, at) + 1
+    return bool(begin or end == 0) and not header[begin:at].strip(b" \t")
+
+
 def _unquoted(value: bytes) -> bytes:
-    return value[1:-1] if len(value) >= 2 and value[:1] == value[-1:] == b'"' else value
+    value = value.strip(b" \t")
+    return value[1:-1] if value.startswith(b'"') and len(value) >= 2 and value.endswith(b'"') else value
 
 
 def _joined(first: dict[bytes, bytes], last: dict[bytes, bytes]) -> list[bytes]:

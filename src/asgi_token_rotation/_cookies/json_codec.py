@@ -12,6 +12,7 @@ MAX_DEPTH = 100  # of nested arrays and objects; what is deeper could exhaust th
 Parser = Callable[[bytes], Any]
 
 _PLAIN = frozenset((str, int, bool, type(None)))
+_FLAT = _PLAIN | {float}
 _TWO_TO_63 = 2.0**63
 
 
@@ -70,6 +71,10 @@ def _refuse_constant(name: str) -> Any:
 
 def _survey(value: Any) -> bool:
     """Whether there is a float so large that it may have been an integer. ValueError beyond ``MAX_DEPTH``."""
+    if value.__class__ is dict and _FLAT.issuperset(map(type, value.values())):  # nearly all tokens
+        return bool(
+            [item for item in value.values() if item.__class__ is float and not -_TWO_TO_63 < item < _TWO_TO_63]
+        )
     huge = False
     level: list[Iterable[Any]] = [(value,)]
     for _ in range(MAX_DEPTH + 1):

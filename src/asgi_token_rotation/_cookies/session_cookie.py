@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from asgi_token_rotation._claims import with_session_id
 from asgi_token_rotation.errors import ConfigurationError, CookieTooLargeError, InvalidTokenError
 
 from . import chunks, json_codec
 from .chunks import Attributes, Headers
 from .jwe import KeyRing, Opened, cookie_key_ring
+from .seen import SeenCookies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -27,14 +30,27 @@ _logger = logging.getLogger("asgi_token_rotation")
 class SessionCookie:
     """Reads, writes and clears the session cookie. ``name`` is the full one, prefix included.
 
+    ``accepted`` are full names and keys of another dialect's cookie: read, never written. What they open is not newest.
+    ``keep``: seconds for which a cookie that opened is known again.
     Raises ConfigurationError where name, path and domain leave no room for a token.
     """
 
-    def __init__(self, *, name: str, attributes: Attributes, keys: KeyRing) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        attributes: Attributes,
+        keys: KeyRing,
+        accepted: Sequence[tuple[str, KeyRing]] = (),
+        keep: float = 0,
+    ) -> None:
         self._name = name
         self._wire_name = name.encode("ascii")
         self._attributes = attributes
         self._keys = keys
+        self._other_keys = tuple(other for other_name, other in accepted if other_name == name)
+        self._other_names = tuple((other.encode("ascii"), ring) for other, ring in accepted if other != name)
+        self._seen = SeenCookies(keep=keep)
         self._warned = False
         if self._count(_LEAST_ROOM, max_age=10**10) > 1:
             raise ConfigurationError(
@@ -50,18 +66,37 @@ class SessionCookie:
     def read(self, headers: Headers, *, now: float) -> tuple[Opened | None, list[bytes]]:
         """The newest candidate that opens and is in its time, and the names of all cookies of ours that are present.
 
-        Parallel answers can leave an older cookie in chunks beside a newer plain one, or the other way round: the later
-        sign-in counts, then the higher generation. Of equals the first.
+        Parallel answers can leave an older cookie in chunks beside a newer plain one, or the other way round, or one
+        dialect's beside the other's. At most ``MAX_CANDIDATES`` a name are tried, once by each secret of each dialect.
         """
-        found = chunks.find(headers, self._wire_name)
+        arrived = chunks.arrived(headers, self._wire_name)
+        if not self._other_names:
+            if not arrived:
+                return None, []
+            suffix, value = arrived[0]
+            if len(arrived) == 1 and not suffix:  # nearly always
+                opened_one = self._seen.get(value, now=now)
+                if opened_one is None and 0 < len(value) <= chunks.MAX_COOKIE_BYTES:
+                    opened_one = self._opened(value, now=now)
+                return opened_one, [self._wire_name]
+        found = chunks.assembled(arrived, self._wire_name)
         opened = [token for token in (self._opened(candidate, now=now) for candidate in found.candidates) if token]
-        return (max(opened, key=_newness) if len(opened) > 1 else opened[0] if opened else None), found.names
+        for name, keys in self._other_names:
+            other = chunks.find(headers, name)
+            opened += [token for token in (_accepted(keys, value, now=now) for value in other.candidates) if token]
+            found.names.extend(other.names)
+        return (_newest(opened) if len(opened) > 1 else opened[0] if opened else None), found.names
 
     def _opened(self, candidate: bytes, *, now: float) -> Opened | None:
+        opened = self._seen.get(candidate, now=now)
+        if opened is not None:
+            return opened
         try:
-            return self._keys.open(candidate, now=now)
+            opened = self._keys.open(candidate, now=now)
         except InvalidTokenError:
-            return None
+            return next((token for keys in self._other_keys if (token := _accepted(keys, candidate, now=now))), None)
+        self._seen.put(candidate, opened, now=now)
+        return opened
 
     def write(
         self, claims: Mapping[str, Any], *, now: float, expires: float, present: Collection[bytes]
@@ -71,7 +106,7 @@ class SessionCookie:
         Raises CookieTooLargeError, which names the largest claims and their sizes; TypeError or ValueError for claims
         that are not JSON. The first token that needs a second cookie logs one warning: many front ends allow 8 KiB.
         """
-        token = self._keys.seal(claims, now=now, expires=expires)
+        token, opened = self._keys.seal_known(claims, now=now, expires=expires)
         max_age = max(math.ceil(expires - now), 1)  # 0 would clear the cookie
         count = self._count(len(token), max_age=max_age)
         if count > chunks.MAX_CHUNKS:
@@ -90,6 +125,8 @@ class SessionCookie:
                 count,
                 _largest(claims, 2),
             )
+        if "nbf" not in claims:  # that one nobody has judged yet
+            self._seen.put(token, opened, now=now)
         return chunks.write(self._wire_name, token, self._attributes, max_age=max_age, present=present)
 
     def clear(self, present: Collection[bytes]) -> list[bytes]:
@@ -101,22 +138,33 @@ class SessionCookie:
 
 
 def session_cookie_for(
-    secrets: Sequence[str], options: CookieOptions, *, dialect: Dialect, secure: bool
+    secrets: Sequence[str],
+    options: CookieOptions,
+    *,
+    dialect: Dialect,
+    secure: bool,
+    accept_dialects: Sequence[Dialect] = (),
 ) -> SessionCookie:
     """The session cookie that the options describe, on an origin that is ``secure`` (https) or not.
 
     ``options.secure`` overrides that. Where the cookie is not Secure it gets no prefix, and ``lax`` for ``none``:
     browsers drop such cookies without Secure (RFC 6265bis, 5.7), so that local http would have no session at all.
+    ``accept_dialects`` are read as well, under the names that the same options give in them.
     Raises ConfigurationError for an encryption that the dialect can't have.
     """
     secure = secure if options.secure is None else options.secure
     prefix = "__Secure-" if options.prefix is None else options.prefix
-    name = (prefix if secure else "") + (options.name or DEFAULT_NAMES[dialect])
+    names = {each: (prefix if secure else "") + (options.name or default) for each, default in DEFAULT_NAMES.items()}
+    name = names[dialect]
     same_site = "lax" if options.same_site == "none" and not secure else options.same_site
     return SessionCookie(
         name=name,
         attributes=Attributes(path=options.path, domain=options.domain, secure=secure, same_site=same_site),
         keys=cookie_key_ring(secrets, cookie_name=name, dialect=dialect, encryption=options.encryption),
+        accepted=[
+            (names[each], cookie_key_ring(secrets, cookie_name=names[each], dialect=each)) for each in accept_dialects
+        ],
+        keep=options.cache,
     )
 
 
@@ -126,10 +174,28 @@ def _largest(claims: Mapping[str, Any], count: int) -> str:
     return ", ".join(f"{name[:40]!r} with {size} bytes" for size, name in sizes[:count])
 
 
-def _newness(opened: Opened) -> tuple[float, float, float]:
-    claims = opened.claims()
-    sealed_at = _number(claims.get("iat"))
-    return _number(claims.get("signed_in_at")) or sealed_at, _number(claims.get("generation")), sealed_at
+def _accepted(keys: KeyRing, candidate: bytes, *, now: float) -> Opened | None:
+    try:
+        return replace(keys.open(candidate, now=now), newest=False)
+    except InvalidTokenError:
+        return None
+
+
+def _newest(opened: list[Opened]) -> Opened:
+    """The later sign-in counts, then the higher generation, then the later seal. Of equals the first.
+
+    Auth.js tells no sign-in and seals anew at every read, so a cookie of its own making is no later sign-in than
+    another cookie of the same session.
+    """
+    began: dict[str, float] = {}
+    ranks: list[tuple[str, float, float]] = []
+    for token in opened:
+        claims = with_session_id(token.claims())
+        session_id, sealed_at = claims["session_id"], _number(claims.get("iat"))
+        signed_in_at = _number(claims.get("signed_in_at")) or sealed_at
+        began[session_id] = min(began.get(session_id, signed_in_at), signed_in_at)
+        ranks.append((session_id, _number(claims["generation"]), sealed_at))
+    return max(zip(opened, ranks, strict=True), key=lambda pair: (began[pair[1][0]], *pair[1][1:]))[0]
 
 
 def _number(value: object) -> float:

@@ -49,7 +49,9 @@ class Links:
         return self.endpoint("signin", **params)
 
     def error(self, code: str) -> str:
-        """The error page for a code."""
+        """The error page for a code. In v4 the endpoint sends on to the application's own (contract, 4.2)."""
+        if self.pages.error is not None and self.dialect == "authjs":
+            return self.own(self.pages.error, error=code)
         return self.endpoint("error", error=code)
 
     def refused_credentials(self, provider: str, code: str) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from starlette.responses import HTMLResponse, Response
 
+from .._origins import parse_origin
 from ..providers.base import Provider
 from ..providers.credentials import Credentials
 from ..types import Field
@@ -60,9 +61,11 @@ _ERROR_STATUS: Final[Mapping[str, int]] = {"accessdenied": 403, "configuration":
 class PageWriter:
     """Writes the pages. ``known_origins`` are where a form's answer may redirect to, besides this origin."""
 
-    def __init__(self, *, known_origins: Iterable[str]) -> None:
-        # Chromium holds the redirects after a form to form-action, too (w3c/webappsec-csp#8).
-        sources = " ".join(["'self'", *sorted(filter(_SAFE_SOURCE.fullmatch, known_origins))])
+    def __init__(self, *, known_origins: Iterable[str], providers: Iterable[Provider] = ()) -> None:
+        # Chromium holds the redirects after a form to form-action, too (w3c/webappsec-csp#8). A provider may send users
+        # on to another one, so where there is one every https address is allowed.
+        beyond = _sources_of(provider for provider in providers if provider.type != "credentials")
+        sources = " ".join(["'self'", *sorted(filter(_SAFE_SOURCE.fullmatch, known_origins)), *beyond])
         policy = f"default-src 'none'; style-src {_STYLE_SOURCE}; form-action {sources}; base-uri 'none'; frame-ancestors 'none'"
         self._headers = {
             "content-security-policy": policy,
@@ -72,13 +75,15 @@ class PageWriter:
         }
 
     def sign_in(self, asked: Asked, links: Links, *, providers: Mapping[str, Provider]) -> Response:
-        """A form for each provider that takes credentials, from its ``fields``."""
-        offered = [provider for provider in providers.values() if isinstance(provider, Credentials)]
-        # A name says something only where there is a choice.
-        names = [f"Sign in with {provider.name}" if len(offered) > 1 else "Sign in" for provider in offered]
+        """A form for each provider: its ``fields`` where it takes credentials, else one button."""
+        # A name says something only where there is a choice, or where one is led away.
+        alone = len(providers) < 2
         forms = [
-            _credentials_form(provider, asked, links, button=name)
-            for provider, name in zip(offered, names, strict=True)
+            _credentials_form(provider, asked, links, button="Sign in" if alone else f"Sign in with {provider.name}")
+            if isinstance(provider, Credentials)
+            else _form(links.path(f"signin/{provider.id}"), asked, button=f"Sign in with {provider.name}")
+            for provider in providers.values()
+            if isinstance(provider, Credentials) or provider.type != "credentials"
         ]
         parts = [_note_of(asked), *(forms or ["<p>No way to sign in is set up here.</p>"])]
         return self._page("Sign in", f"to {_host(links)}", "".join(parts))
@@ -104,6 +109,13 @@ class PageWriter:
             f"<body><main><h1>{escape(title)}</h1><p>{escape(subtitle)}</p>{content}</main></body></html>"
         )
         return HTMLResponse(html, status_code=status, headers=self._headers)
+
+
+def _sources_of(providers: Iterable[Provider]) -> list[str]:
+    found = list(providers)
+    endpoints = [str(getattr(provider, "authorization_endpoint", None) or "") for provider in found]
+    plain = {parse_origin(url) or "" for url in endpoints if url.startswith("http:")}  # on this machine, mostly
+    return (["https:"] if found else []) + sorted(filter(_SAFE_SOURCE.fullmatch, plain))
 
 
 def _host(links: Links) -> str:

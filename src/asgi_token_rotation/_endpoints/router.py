@@ -12,14 +12,20 @@ from .._origins import Origins, header
 from .._visit import Visit
 from ..errors import ConfigurationError
 from ..options import CookieOptions, Pages
+from ..providers._code_flow import CodeFlow
 from ..providers.base import Provider
 from ..types import Callbacks, Dialect, Receive, Scope, Send
+from .admission import Admission
 from .answers import finished, not_supported, refused
 from .asked import Asked
+from .beacon import ClientReports
 from .body import Refusal, fields_of, read_body
 from .callback import CallbackEndpoint
+from .checks import ChecksCookies
+from .client import ClientModule
 from .csrf import CROSS_ORIGIN, Csrf, crosses_origins, show_token
 from .links import Links
+from .oauth import OAuthEndpoint
 from .pages import PageWriter
 from .reception import Reception
 from .redirects import Redirects
@@ -59,6 +65,8 @@ class Router:
         secrets: Sequence[str],
         cookie: CookieOptions,
         dialect: Dialect,
+        flows: Mapping[str, CodeFlow],
+        clock: Callable[[], float],
     ) -> None:
         _check_pages(pages, origins=origins, base_path=base_path)
         self._base_path = base_path
@@ -66,18 +74,29 @@ class Router:
         self._pages = pages
         self._dialect: Dialect = dialect
         self._once = Once()
+        self._client = ClientModule()
+        self._reports = ClientReports(origins=origins) if dialect == "nextauth-v4" else None
         redirects = Redirects(origins=origins, callback=callbacks.redirect)
+        side = {secure: side_cookies_for(cookie, dialect=dialect, secure=secure) for secure in (True, False)}
         self._reception = Reception(
             origins=origins,
             csrf=Csrf(secrets),
             redirects=redirects,
-            cookies={secure: side_cookies_for(cookie, dialect=dialect, secure=secure) for secure in (True, False)},
+            cookies=side,
         )
-
-        writer = PageWriter(known_origins=origins.known)
+        admission = Admission(sign_in=callbacks.sign_in, redirects=redirects)
+        checks = {
+            secure: ChecksCookies(secrets, side[secure].callback_url.attributes, dialect=dialect)
+            for secure in (True, False)
+        }
+        self._oauth = oauth = OAuthEndpoint(
+            flows=flows, kinds={name: provider.type for name, provider in providers.items()}, admission=admission,
+            origins=origins, cookies=checks, clock=clock,
+        )  # fmt: skip
+        writer = PageWriter(known_origins=origins.known, providers=providers.values())
         session = SessionEndpoint(dialect=dialect)
-        sign_in = SignInEndpoint(providers=providers, pages=writer)
-        callback = CallbackEndpoint(providers=providers, sign_in=callbacks.sign_in, redirects=redirects)
+        sign_in = SignInEndpoint(providers=providers, oauth=oauth, pages=writer)
+        callback = CallbackEndpoint(providers=providers, admission=admission, oauth=oauth)
         sign_out = SignOutEndpoint(pages=writer)
         self._anywhere: Mapping[Action, Callable[[Asked], Awaitable[Response]]] = {
             ("GET", "session"): session.read,
@@ -97,7 +116,7 @@ class Router:
 
     def endpoint(self, scope: Scope) -> Endpoint | None:
         """What answers this request, or None where it is the application's."""
-        if scope["type"] != "http":
+        if self._base_path not in scope["path"] or scope["type"] != "http":
             return None
         path = route_path(scope)
         if path != self._base_path and not path.startswith(f"{self._base_path}/"):
@@ -119,16 +138,22 @@ class Router:
         """The answer; None where the client went away."""
         scope = visit.scope
         action: Action = (scope["method"], name)
+        if action in (("GET", "client.js"), ("HEAD", "client.js")):
+            return self._client.answer(scope)
+        if action == ("POST", "_log") and self._reports is not None:
+            return await self._reports.take(scope, receive)
         links = self._links(scope)
         anywhere, on_site = self._anywhere.get(action), self._on_site.get(action)
         if anywhere is not None:
             asked, cookies = await self._reception.understood(name, provider, visit, body=None, links=links)
             return finished(await anywhere(asked), cookies)
         if on_site is None:
-            return finished(self._unknown(action), ())
+            return finished(not_supported(action[0], dialect=self._dialect), ())
         if links is None:
             self._once.warn("no site", _NO_SITE_LOG)
             return finished(refused(_NO_SITE), ())
+        if action == ("POST", "callback") and provider is not None and self._oauth.knows(provider):
+            return await self._bounced(provider, scope, receive, links)
         body = await self._body(scope, receive) if scope["method"] == "POST" else None
         if isinstance(body, Refusal):
             return finished(refused(body), ())
@@ -149,10 +174,15 @@ class Router:
         raw = await read_body(scope, receive)
         return fields_of(raw, content_type=header(scope, b"content-type")) if isinstance(raw, bytes) else raw
 
-    def _unknown(self, action: Action) -> Response:
-        if self._dialect == "nextauth-v4" and action == ("POST", "_log"):
-            return Response()  # v4's client reports its errors there. Anybody may: nothing is logged, or even read.
-        return not_supported(action[0], dialect=self._dialect)
+    async def _bounced(self, provider: str, scope: Scope, receive: Receive, links: Links) -> Response | None:
+        """The one POST that comes from elsewhere by its nature: a provider's form, which is sent on and does nothing."""
+        raw = await read_body(scope, receive)
+        if raw is None:
+            return None
+        fields = fields_of(raw, content_type=header(scope, b"content-type")) if isinstance(raw, bytes) else raw
+        if isinstance(fields, Refusal):
+            return finished(refused(fields), ())
+        return finished(self._oauth.bounced(provider, fields, links), ())
 
 
 def route_path(scope: Scope) -> str:

@@ -1,4 +1,4 @@
-"""The two small cookies beside the session's: the CSRF token's and the callback URL's (Auth.js contract, 2.1)."""
+"""The small cookies beside the session's: the CSRF token's and the callback URL's, and what the state's is called (Auth.js contract, 2.1)."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ class SideCookies:
 
     csrf: SideCookie
     callback_url: SideCookie
+
+
+def state_cookie_name(dialect: Dialect, *, secure: bool) -> str:
+    """Auth.js's name of the state cookie (contract, 2.1)."""
+    return f"{'__Secure-' if secure else ''}{_STEMS[dialect]}.state"
 
 
 def side_cookies_for(options: CookieOptions, *, dialect: Dialect, secure: bool) -> SideCookies:

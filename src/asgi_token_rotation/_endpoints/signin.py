@@ -11,6 +11,7 @@ from ..providers.base import Provider
 from .answers import json_answer, leads_to
 from .asked import Asked
 from .links import Links
+from .oauth import OAuthEndpoint
 from .pages import PageWriter
 
 # What v4 shows on its sign-in page and not on its error page (contract, 4.2), in lower case.
@@ -33,8 +34,9 @@ _AT_SIGN_IN: Final = frozenset(
 class SignInEndpoint:
     """Shows how one can sign in here, and why it failed."""
 
-    def __init__(self, *, providers: Mapping[str, Provider], pages: PageWriter) -> None:
+    def __init__(self, *, providers: Mapping[str, Provider], oauth: OAuthEndpoint, pages: PageWriter) -> None:
         self._providers = providers
+        self._oauth = oauth
         self._pages = pages
 
     async def providers(self, asked: Asked, links: Links) -> Response:
@@ -60,9 +62,11 @@ class SignInEndpoint:
         return self._pages.sign_in(asked, links, providers=self._providers)
 
     async def begin(self, asked: Asked, links: Links) -> Response:
-        """POST signin: credentials are asked for on the sign-in page (contract, 4.2)."""
+        """POST signin: on to the provider. Credentials are asked for on the sign-in page (contract, 4.2)."""
         if not asked.verified:
             return leads_to(links.missing_csrf("signin"), asked=asked)
+        if self._oauth.knows(asked.provider):
+            return await self._oauth.begin(asked, links)
         if asked.provider is not None and asked.provider not in self._providers:
             return leads_to(links.error("Configuration"), asked=asked)
         return leads_to(links.endpoint("signin"), asked=asked)

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from .._claims import copy_of
+from .._claims import apply_token_set, copy_of
 from .._log import logger, where
 from ..errors import StoreError
 from ..options import RefreshOptions
@@ -47,6 +47,7 @@ class Result:
     retry_at: float | None = None
     sole: bool = False  # it could not be published
     dropped: bool = False  # the claim was another's by then, so the outcome counts for nothing
+    orphan: JWT | None = field(default=None, repr=False)  # new tokens of a session that ended meanwhile: to be revoked
 
 
 class Claimant:
@@ -152,7 +153,7 @@ class Claimant:
 
         change = await self._persistently(transition)
         if change is None:
-            return self._only_held(transition)
+            return self._only_held(transition, tokens)
         published = change.record.token if change.record else None
         # A write whose answer was lost has arrived all the same.
         arrived = published is not None and published.get("access_token") == tokens.access_token
@@ -160,15 +161,21 @@ class Claimant:
             logger.warning(
                 "session %s: a rotation was dropped, the session moved on or ended meanwhile", session_name(self._key)
             )
-            return Result(change.record)
+            return Result(change.record, orphan=self._orphan(change.record, tokens))
         return Result(change.record, rotated=published)
 
-    def _only_held(self, transition: Callable[[Record | None], Record | None]) -> Result:
+    def _orphan(self, record: Record | None, tokens: TokenSet) -> JWT | None:
+        # A session that was replaced may share its grant with the one that came after it.
+        if record is None or record.state != "ended" or record.reason == "replaced":
+            return None
+        return apply_token_set(self._token, tokens, now=self._tools.clock())
+
+    def _only_held(self, transition: Callable[[Record | None], Record | None], tokens: TokenSet) -> Result:
         """A rotation that the store did not take: this process and the cookie are its only holders."""
         known = self._ledger.known(self._key)
         record = transition(known)
         if record is None:
-            return Result(known)
+            return Result(known, orphan=self._orphan(known, tokens))
         logger.error(
             "session %s: the rotation could not be published; the cookie is its only holder", session_name(self._key)
         )

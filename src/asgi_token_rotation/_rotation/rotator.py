@@ -15,8 +15,8 @@ from .claimant import Tools
 from .delivery import Deliveries
 from .keeper import Keeper
 from .ledger import TRIES, Ledger, UnreadableRecordError
-from .policy import Due
-from .record import Record
+from .policy import Due, expired
+from .record import Record, place
 from .sealing import key_of, session_name
 from .settling import Case, Settler
 from .single_flight import Flight, PerLoop, SingleFlight, Tasks
@@ -25,7 +25,10 @@ from .steps import Standing as Standing
 
 
 class Rotator:
-    """The refresh of all sessions of one process."""
+    """The refresh of all sessions of one process.
+
+    ``revoke`` takes the tokens that a refresh brought to a session that had ended, and the session's name for the log.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Rotator:
         tasks: PerLoop[Tasks],
         mark: str | None = None,
         revocation_check: float | None = None,
+        revoke: Callable[[JWT, str], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._options = options
@@ -57,6 +61,7 @@ class Rotator:
             tools=tools,
             keeper=self._keeper,
             mark=mark,
+            revoke=revoke,
         )
 
     def glance(self, token: JWT, *, presented: bool = True) -> Standing:
@@ -68,6 +73,24 @@ class Rotator:
         if presented and step.token is token and step.action == "serve":
             self._deliveries.note(key_of(token["session_id"]), token)
         return standing_of(step)
+
+    def is_current(self, token: JWT, *, key: str, due_at: float | None) -> bool:
+        """Whether the presented token is served as it is, without any wait: what ``ensure`` would say, for a glance.
+
+        Nothing newer is known, and the margin (from ``due_at`` on) has not begun, or another request is refreshing it.
+        False where it takes more to know.
+        """
+        now = self._clock()
+        if due_at is None or self._revocation_check is not None:
+            return False
+        if now >= due_at and (expired(token, now=now) or not self._flights.under_way((key, token["generation"]))):
+            return False
+        known = self._ledger.known(key)
+        if known is not None and place(known, token["generation"], now=now) != "current":
+            return False
+        if token["generation"]:
+            self._deliveries.note(key, token)
+        return True
 
     def due(self, token: JWT, demand: Demand | None = None) -> Due:
         """Whether the token is to be refreshed; never where nobody could."""
@@ -173,36 +196,42 @@ class Rotator:
         """End the session for all workers. Where the store can't take it, this process alone knows (logged)."""
         key = key_of(token["session_id"])
         now = self._clock()
+        newest = _newest(self._ledger.known(key), token)
         tombstone = records.ended(self._ledger.known(key), token["generation"], reason=reason, now=now)
         if tombstone is not None:
             self._ledger.learn(key, tombstone)
+        last: JWT | None = newest
         try:
-            made = await self._end_in_store(key, token["generation"], reason=reason, now=now)
+            last = await self._end_in_store(key, newest, reason=reason, now=now)
         except StoreError as error:
             logger.error("session %s: its end could not be stored yet: %s", session_name(key), where(error))
             self._keeper.keep(key)
-            made = True
-        if made:
+        if last is not None:
             logger.info("session %s: ended (%s)", session_name(key), reason)
-            self._emit(Event(name="session_ended", session=session_name(key), token=token, reason=reason))
+            self._emit(Event(name="session_ended", session=session_name(key), token=copy_of(last), reason=reason))
 
     def ended_at(self, token: JWT) -> float | None:
         """When the session ended, as far as this process knows."""
         known = self._ledger.known(key_of(token["session_id"]))
         return known.at if known is not None and known.state == "ended" else None
 
-    async def _end_in_store(self, key: str, generation: int, *, reason: str, now: float) -> bool:
+    async def _end_in_store(self, key: str, token: JWT, *, reason: str, now: float) -> JWT | None:
+        """The newest token of the session, which a cookie may not have got yet; None where it had ended before."""
+        newest = token
+
         def transition(record: Record | None) -> Record | None:
-            return records.ended(record, generation, reason=reason, now=now)
+            nonlocal newest
+            newest = _newest(record, token)
+            return records.ended(record, token["generation"], reason=reason, now=now)
 
         for _ in range(TRIES):
             try:
-                return (await self._ledger.change(key, transition)).made
+                return newest if (await self._ledger.change(key, transition)).made else None
             except UnreadableRecordError as unreadable:
                 # Whatever it says, the session is over.
                 tombstone = transition(None)
                 if tombstone is not None and await self._ledger.overwrite(key, tombstone, unreadable.raw):
-                    return True
+                    return token
         raise StoreError(f"The store refused a compare-and-set {TRIES} times in a row.")
 
     def _join(self, case: Case) -> tuple[Flight[Standing], bool]:
@@ -210,3 +239,10 @@ class Rotator:
             return self._settler.settle(flight, case)
 
         return self._flights.join((case.key, case.token["generation"]), settle)
+
+
+def _newest(record: Record | None, token: JWT) -> JWT:
+    """The record's token where that is a newer one."""
+    if record is None or record.token is None or record.generation <= token["generation"]:
+        return token
+    return record.token

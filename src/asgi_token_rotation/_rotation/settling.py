@@ -68,6 +68,7 @@ class Settler:
         tools: Tools,
         keeper: Keeper,
         mark: str | None,
+        revoke: Callable[[JWT, str], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._options = options
@@ -76,6 +77,7 @@ class Settler:
         self._tools = tools
         self._keeper = keeper
         self._mark = mark
+        self._revoke = revoke
         self._calls = PerLoop(lambda: asyncio.Semaphore(int(options.concurrency)))
         self._watched: Bounded[Watched] = Bounded(WATCHED_SESSIONS)
 
@@ -190,6 +192,8 @@ class Settler:
         step = newest_for(result.record, asked, now=self._tools.clock())
         sole = result.sole or (isinstance(books, Alone) and result.rotated is not None)
         self._tell(key, asked, result)
+        if result.orphan is not None and self._revoke is not None:
+            self._revoke(result.orphan, session_name(key))
         if sole:
             self._ledger.counts["rotations_unpublished"] += 1
             # Others see a claim that beats no more, so this must be there before they take it over.

@@ -66,6 +66,10 @@ class SingleFlight(Generic[T]):
         self._tasks = tasks
         self._flights: PerLoop[dict[Hashable, Flight[T]]] = PerLoop(dict)
 
+    def under_way(self, key: Hashable) -> bool:
+        """Whether there is a flight for the key."""
+        return key in self._flights.get()
+
     def join(self, key: Hashable, work: Callable[[Flight[T]], Awaitable[T]]) -> tuple[Flight[T], bool]:
         """The flight for the key, and whether this call started it."""
         flights = self._flights.get()

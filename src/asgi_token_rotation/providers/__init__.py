@@ -4,3 +4,4 @@ from __future__ import annotations
 
 from .base import Provider as Provider
 from .credentials import Credentials as Credentials
+from .oauth2 import OAuth2 as OAuth2
