@@ -1,4 +1,4 @@
-"""Claims as JSON text: compact and ASCII out, strict in. With orjson (the ``speed`` extra) the results are the same."""
+"""Claims as JSON text: compact out, as JavaScript writes it, strict in. With orjson (extra ``speed``) it is the same."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ _TWO_TO_63 = 2.0**63
 
 
 def dumps(value: Any) -> bytes:
-    """Compact ASCII JSON; a lone surrogate becomes an escape, as in JavaScript.
+    """Compact UTF-8 JSON. A lone surrogate, which UTF-8 does not have, becomes an escape, as in JavaScript.
 
     Raises TypeError for what is not JSON, ValueError for NaN, Infinity, a circle, and nesting beyond ``MAX_DEPTH``.
     """
-    text = _encoder.encode(value).encode("ascii")
+    try:
+        text = _encoder.encode(value).encode("utf-8")
+    except UnicodeEncodeError:
+        text = _ascii_encoder.encode(value).encode("ascii")
     _survey(value)
     return text
 
@@ -96,6 +99,7 @@ def _survey(value: Any) -> bool:
     raise ValueError(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
 
 
-_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ascii_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _parse = parser("orjson")
