@@ -125,12 +125,20 @@ async def test_authorize_fails(dialect: Dialect, status: int, caplog: pytest.Log
         assert "hunter2" not in caplog.text
 
 
-async def test_authorize_answers_nonsense(caplog: pytest.LogCaptureFixture) -> None:
-    """An authorize that answers no SignIn is told so in the log, in a sentence."""
-    async with browsing(providers=[Credentials(authorize=lambda _: {"id": 1})]) as browser:  # type: ignore[arg-type,return-value]
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({"id": 1}, "authorize answered a dict: expected a SignIn"),
+        (SignIn(user=None), "The user of a sign-in is a NoneType: expected a mapping"),  # type: ignore[arg-type]
+        (SignIn(user={}, tokens={"access_token": "a"}), "The tokens of a sign-in are a dict: expected a TokenSet"),  # type: ignore[arg-type]
+    ],
+)
+async def test_authorize_answers_nonsense(answer: Any, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An authorize that answers no SignIn, or an ill-formed one, is told so in the log, in a sentence."""
+    async with browsing(providers=[Credentials(authorize=lambda _: answer)]) as browser:
         assert "error=Configuration" in (await browser.sign_in()).json()["url"]
 
-    assert "authorize answered a dict: expected a SignIn" in caplog.text
+    assert sentence in caplog.text
 
 
 async def test_credentials_are_strings_only() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from .._log import logger
+from .._mistakes import check_sign_in
 from ..errors import CredentialsSignInError
 from ..providers.base import Provider
 from ..providers.credentials import RESERVED_FIELDS, Credentials
@@ -47,6 +48,7 @@ class CallbackEndpoint:
             return refused(NOT_TEXT)
         try:
             sign_in = await provider.sign_in(credentials)
+            check_sign_in(sign_in)
         except CredentialsSignInError as error:
             return leads_to(links.refused_credentials(provider.id, error.code), asked=asked, status=401)
         except Exception as error:  # noqa: BLE001 an authorize that fails is told in the log and as a code, never in its words
