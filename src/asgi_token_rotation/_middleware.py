@@ -29,7 +29,7 @@ class TokenRotationMiddleware:
     def __init__(
         self, app: ASGIApp, *, rotation: TokenRotation | None = None, **options: Unpack[TokenRotationOptions]
     ) -> None:
-        self.app = app
+        self.app: ASGIApp = app
         try:
             self.rotation: TokenRotation = _rotation(app, rotation, options)
         except ConfigurationError as error:

@@ -30,7 +30,7 @@ class Visit:
     __slots__ = ("_connect", "_connection", "_holds", "_parts", "committed", "scope", "session")
 
     def __init__(self, parts: Parts, scope: Scope, connect: Callable[[Scope], Any]) -> None:
-        self.scope = scope
+        self.scope: Scope = scope
         self.session: Session = Session()
         self.committed: bool = False
         self._parts = parts
