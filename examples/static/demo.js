@@ -1,5 +1,7 @@
 // The page of the examples. It sees what any page sees: the session. The tokens stay in the encrypted, HttpOnly cookie.
 
+import { getSession, signIn, signOut } from "/api/auth/client.js";
+
 import { drawTimeLine } from "./timeline.js";
 
 const element = (id) => document.getElementById(id);
@@ -29,9 +31,7 @@ async function visit() {
   state.visiting = true;
   state.lastVisit = Date.now();
   try {
-    const response = await fetch("/api/auth/session", { cache: "no-store" });
-    if (!response.ok) throw new Error(`The application answered ${response.status}.`);
-    show(await response.json());
+    show(await getSession());
     notice("");
   } catch (error) {
     notice(`No answer from the application; that is not a sign-out. ${error.message}`);
@@ -81,28 +81,17 @@ function remembered() {
   }
 }
 
-// --- Signing in and out, as NextAuth's client does it -----------------------------------------------------------------
+// --- Signing in and out -----------------------------------------------------------------------------------------------
 
-async function postForm(path, fields) {
-  const { csrfToken } = await (await fetch("/api/auth/csrf", { cache: "no-store" })).json();
-  const response = await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/x-www-form-urlencoded", "X-Auth-Return-Redirect": "1" },
-    body: new URLSearchParams({ ...fields, csrfToken, callbackUrl: "/", json: "true" }),
-  });
-  const { url } = await response.json();
-  return new URL(url, location.href).searchParams.get("error");
-}
-
-async function signIn(event) {
+async function enter(event) {
   event.preventDefault();
-  const error = await postForm("/api/auth/callback/credentials", Object.fromEntries(new FormData(event.target)));
+  const { error } = await signIn("credentials", { redirect: false, ...Object.fromEntries(new FormData(event.target)) });
   await visit();
   if (error) notice(error === "CredentialsSignin" ? "Wrong user name or password." : `The sign-in failed: ${error}.`);
 }
 
-async function signOut() {
-  await postForm("/api/auth/signout", {});
+async function leave() {
+  await signOut({ redirect: false });
   await visit();
 }
 
@@ -226,8 +215,8 @@ async function look() {
   setTimeout(look, 1000); // only now, so that no two looks overlap and show a note twice
 }
 
-element("sign-in").addEventListener("submit", signIn);
-element("sign-out").addEventListener("click", signOut);
+element("sign-in").addEventListener("submit", enter);
+element("sign-out").addEventListener("click", leave);
 element("visit").addEventListener("click", visit);
 element("hello").addEventListener("click", sayHello);
 for (const button of document.querySelectorAll(".burst")) button.addEventListener("click", () => burst(button.dataset.when));
