@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from random import Random
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,9 +30,9 @@ class Provider:
         self._good: dict[int, str] = {}  # the one refresh token of a family that is good
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        form = await Request(scope, receive).form()
+        form = dict(parse_qsl((await Request(scope, receive).body()).decode("ascii")))
         await asyncio.sleep(self._random.uniform(*LATENCY))
-        response = self._answer({name: str(value) for name, value in form.items()})
+        response = self._answer(form)
         await asyncio.sleep(self._random.uniform(*LATENCY))
         await response(scope, receive, send)
 
