@@ -26,6 +26,7 @@ from ._checks import (
 from ._checks_of_addresses import check_addresses
 from ._checks_of_surroundings import check_client, check_clock, opened_store, warn_of_workers
 from ._cookies.session_cookie import session_cookie_for
+from ._endpoints.backchannel import BackchannelLogout
 from ._endpoints.router import Endpoint, Router
 from ._events import emitter
 from ._log import logger
@@ -34,6 +35,7 @@ from ._origins import Origins
 from ._parts import Parts
 from ._rotation.claimant import Tools
 from ._rotation.ledger import Ledger
+from ._rotation.logins import Logins
 from ._rotation.rotator import Rotator
 from ._rotation.sealing import RecordSeal
 from ._rotation.single_flight import PerLoop, Tasks
@@ -81,6 +83,8 @@ class TokenRotation:
     the middleware. ConfigurationError where an option is wrong.
     """
 
+    base_path: str  # where the endpoints live; for integrations
+
     def __init__(
         self,
         *,
@@ -117,8 +121,7 @@ class TokenRotation:
         check_clock(clock)
         check_addresses(public_url=public_url, trusted_origins=trusted_origins, base_path=base_path, cookie=cookie)
         warn_of_durations(refresh_options, lifetime)
-        self.base_path = base_path  # where the endpoints live; for integrations
-        self._skip, self._shutdown_wait = skip, refresh_options.shutdown_wait
+        self.base_path, self._skip, self._shutdown_wait = base_path, skip, refresh_options.shutdown_wait
         self._store, self._owns_store = opened_store(store, clock=clock)
         self._tasks = tasks = PerLoop(Tasks)
         origins = Origins(public_url=public_url, trusted_origins=trusted_origins)
@@ -140,6 +143,7 @@ class TokenRotation:
         self._router = Router(
             base_path=base_path, origins=origins, providers=by_id, callbacks=watched_answers(callbacks), pages=pages,
             secrets=keys, cookie=cookie, dialect=dialect, flows=calls.flows, clock=clock,
+            backchannel=_backchannel(calls, rotator, store=self._store, secrets=keys, lifetime=lifetime, clock=clock),
         )  # fmt: skip
 
     def skips(self, scope: Scope) -> bool:
@@ -210,6 +214,22 @@ def _calls(
         tasks.get().spawn(work)
 
     return ProviderCalls(providers, client=client, clock=clock, timeout=timeout, spawn=spawn)
+
+
+def _backchannel(
+    calls: ProviderCalls,
+    rotator: Rotator,
+    *,
+    store: Store,
+    secrets: Sequence[str],
+    lifetime: Lifetime,
+    clock: Callable[[], float],
+) -> BackchannelLogout | None:
+    async def end(token: JWT, reason: str) -> None:
+        await rotator.end(token, reason=reason)
+
+    logins = Logins(store=store, secrets=secrets, clock=clock, ttl=lifetime.max_age + RECORD_SLACK)
+    return BackchannelLogout(calls.logouts, logins=logins, end=end) if calls.logouts else None
 
 
 def _mark(store: Store) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from asgi_token_rotation import (
     TokenRotationMiddleware,
     TokenSet,
 )
+from asgi_token_rotation.providers import OAuth2
 from asgi_token_rotation.providers._http import ProviderHttp, Request
 from asgi_token_rotation.providers._revocation import MOST_WAITING, Revocations
 from asgi_token_rotation.testing import Clock, TokenServer, session_cookie
@@ -194,6 +195,15 @@ async def test_a_sign_out_does_not_wait() -> None:
             assert server.revoked == ["1-0"]
 
 
+def found(provider: OAuth2) -> Callable[[], Awaitable[OAuth2]]:
+    """A provider whose endpoints are known."""
+
+    async def server() -> OAuth2:
+        return provider
+
+    return server
+
+
 class Endpoint:
     """A revocation endpoint that answers what it is told to, and what is remembered of it."""
 
@@ -204,7 +214,7 @@ class Endpoint:
         self.tasks: list[asyncio.Task[None]] = []
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
         self.revocations = Revocations(
-            {"idp": idp(), "none": idp(id="none", revocation_endpoint=None)},
+            {"idp": found(idp()), "none": found(idp(id="none", revocation_endpoint=None))},
             http=ProviderHttp(self.client, timeout=5),
             spawn=self.spawn,
             sleep=self.sleep,
@@ -281,7 +291,7 @@ def test_revocations_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     waiting: list[Any] = []
     http = ProviderHttp(timeout=5)
     revocations = Revocations(
-        {"idp": idp()}, http=http, spawn=waiting.append, sleep=asyncio.sleep, clock=lambda: 0.0, timeout=5
+        {"idp": found(idp())}, http=http, spawn=waiting.append, sleep=asyncio.sleep, clock=lambda: 0.0, timeout=5
     )
     for _ in range(MOST_WAITING + 1):
         revocations.revoke({"provider": "idp", "refresh_token": "r"}, session="0123abcd")

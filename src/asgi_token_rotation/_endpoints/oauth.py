@@ -16,6 +16,7 @@ from ..types import Dialect, SignIn
 from .admission import Admission, account_of
 from .answers import leads_to
 from .asked import Asked
+from .backchannel import BackchannelLogout
 from .body import MAX_QUERY
 from .checks import ChecksCookies
 from .links import Links
@@ -25,8 +26,14 @@ _ANSWERED: Final = ("code", "state", "iss", "error")  # what of an authorization
 
 # How reasons end for which v5 says that the sign-in failed; failed checks and faults of the set-up are told as
 # Configuration (Auth.js contract, 4.2).
-_AT_PROVIDER: Final = ("provider_error", "code_missing", "_refused", "_unavailable", "_throttled", "_ambiguous")
-_SET_UP: Final = ("code_misconfigured", "userinfo_misconfigured", "no_user_id")
+_AT_PROVIDER: Final = (
+    "provider_error", "code_missing", "_refused", "_unavailable", "_throttled", "_ambiguous",
+    "_timeout", "_too_long",
+)  # fmt: skip
+_SET_UP: Final = (
+    "code_misconfigured", "userinfo_misconfigured", "no_user_id", "discovery_misconfigured", "discovery_issuer",
+    "discovery_incomplete", "discovery_insecure", "keys_misconfigured", "keys_malformed",
+)  # fmt: skip
 
 
 class OAuthEndpoint:
@@ -41,6 +48,7 @@ class OAuthEndpoint:
         origins: Origins,
         cookies: Mapping[bool, ChecksCookies],
         clock: Callable[[], float],
+        backchannel: BackchannelLogout | None,
     ) -> None:
         self._flows = flows
         self._kinds = kinds
@@ -48,6 +56,7 @@ class OAuthEndpoint:
         self._origins = origins
         self._cookies = cookies
         self._clock = clock
+        self._backchannel = backchannel
 
     def knows(self, provider: str | None) -> bool:
         """Whether users are sent to that provider."""
@@ -62,7 +71,8 @@ class OAuthEndpoint:
             )
             lines = self._cookies[self._origins.secure(scope)].begin(scope, checks, path=_path(links), now=now)
         except (SignInError, CookieTooLargeError) as error:
-            logger.error("The sign-in with the provider %s could not begin: %s", flow.id, error)
+            code = error.code if isinstance(error, SignInError) else "cookie_too_large"
+            logger.error("The sign-in with the provider %s could not begin (%s): %s", flow.id, code, error)
             return leads_to(links.error(_code_of_begin(links.dialect)), asked=asked)
         return _with(leads_to(url, asked=asked), lines)
 
@@ -102,9 +112,14 @@ class OAuthEndpoint:
     async def _admitted(self, asked: Asked, links: Links, provider: str, arrival: Arrival, *, then: str) -> Response:
         sign_in = SignIn(user=arrival.user, tokens=arrival.tokens)
         account = account_of(provider, sign_in, kind=self._kinds[provider])
-        return await self._admission.admitted(
+        response = await self._admission.admitted(
             asked, links, sign_in, account=account, profile=arrival.profile, then=then
         )
+        token, id_token = asked.visit.token, arrival.tokens.id_token
+        began = token is not None and id_token is not None and token.get("id_token") == id_token
+        if self._backchannel is not None and token is not None and began:
+            await self._backchannel.note(provider, id_token, token)
+        return response
 
 
 def failed(links: Links, reason: str) -> str:

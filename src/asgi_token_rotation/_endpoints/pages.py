@@ -113,7 +113,8 @@ class PageWriter:
 
 def _sources_of(providers: Iterable[Provider]) -> list[str]:
     found = list(providers)
-    endpoints = [str(getattr(provider, "authorization_endpoint", None) or "") for provider in found]
+    names = ("authorization_endpoint", "issuer", "end_session_endpoint")
+    endpoints = [str(getattr(provider, name, None) or "") for provider in found for name in names]
     plain = {parse_origin(url) or "" for url in endpoints if url.startswith("http:")}  # on this machine, mostly
     return (["https:"] if found else []) + sorted(filter(_SAFE_SOURCE.fullmatch, plain))
 

@@ -18,6 +18,7 @@ from ..types import Callbacks, Dialect, Receive, Scope, Send
 from .admission import Admission
 from .answers import finished, not_supported, refused
 from .asked import Asked
+from .backchannel import BackchannelLogout
 from .beacon import ClientReports
 from .body import Refusal, fields_of, read_body
 from .callback import CallbackEndpoint
@@ -67,6 +68,7 @@ class Router:
         dialect: Dialect,
         flows: Mapping[str, CodeFlow],
         clock: Callable[[], float],
+        backchannel: BackchannelLogout | None = None,
     ) -> None:
         _check_pages(pages, origins=origins, base_path=base_path)
         self._base_path = base_path
@@ -78,12 +80,7 @@ class Router:
         self._reports = ClientReports(origins=origins) if dialect == "nextauth-v4" else None
         redirects = Redirects(origins=origins, callback=callbacks.redirect)
         side = {secure: side_cookies_for(cookie, dialect=dialect, secure=secure) for secure in (True, False)}
-        self._reception = Reception(
-            origins=origins,
-            csrf=Csrf(secrets),
-            redirects=redirects,
-            cookies=side,
-        )
+        self._reception = Reception(origins=origins, csrf=Csrf(secrets), redirects=redirects, cookies=side)
         admission = Admission(sign_in=callbacks.sign_in, redirects=redirects)
         checks = {
             secure: ChecksCookies(secrets, side[secure].callback_url.attributes, dialect=dialect)
@@ -91,13 +88,14 @@ class Router:
         }
         self._oauth = oauth = OAuthEndpoint(
             flows=flows, kinds={name: provider.type for name, provider in providers.items()}, admission=admission,
-            origins=origins, cookies=checks, clock=clock,
+            origins=origins, cookies=checks, clock=clock, backchannel=backchannel,
         )  # fmt: skip
+        self._backchannel = backchannel
         writer = PageWriter(known_origins=origins.known, providers=providers.values())
         session = SessionEndpoint(dialect=dialect)
         sign_in = SignInEndpoint(providers=providers, oauth=oauth, pages=writer)
         callback = CallbackEndpoint(providers=providers, admission=admission, oauth=oauth)
-        sign_out = SignOutEndpoint(pages=writer)
+        sign_out = SignOutEndpoint(pages=writer, flows=flows)
         self._anywhere: Mapping[Action, Callable[[Asked], Awaitable[Response]]] = {
             ("GET", "session"): session.read,
             ("GET", "csrf"): show_token,
@@ -142,6 +140,8 @@ class Router:
             return self._client.answer(scope)
         if action == ("POST", "_log") and self._reports is not None:
             return await self._reports.take(scope, receive)
+        if action == ("POST", "backchannel-logout") and self._backchannel is not None:
+            return await self._backchannel.take(scope, receive)
         links = self._links(scope)
         anywhere, on_site = self._anywhere.get(action), self._on_site.get(action)
         if anywhere is not None:

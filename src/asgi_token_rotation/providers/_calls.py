@@ -13,6 +13,8 @@ from ._http import ProviderHttp
 from ._revocation import Revocations
 from .base import Provider
 from .oauth2 import OAuth2
+from .oidc import OIDC
+from .oidc.flow import OIDCFlow
 
 
 class ProviderCalls:
@@ -21,7 +23,7 @@ class ProviderCalls:
     ConfigurationError for a client that can't be used.
 
     ``flows`` are the sign-ins of providers that users are sent to, by id; ``refreshes`` the refresh functions of those
-    that can refresh.
+    that can refresh; ``logouts`` the sign-ins whose provider may end sessions by itself.
     """
 
     def __init__(
@@ -34,20 +36,26 @@ class ProviderCalls:
         spawn: Callable[[Awaitable[None]], object],
     ) -> None:
         self._http = http = ProviderHttp(client, timeout=timeout)
-        oauth = {name: provider for name, provider in providers.items() if isinstance(provider, OAuth2)}
-        if oauth and client is not None and not callable(getattr(client, "stream", None)):
+        flows: dict[str, OAuth2Flow | OIDCFlow] = {}
+        for name, provider in providers.items():
+            if isinstance(provider, OAuth2):
+                flows[name] = OAuth2Flow(provider, http=http, clock=clock, timeout=timeout)
+            elif isinstance(provider, OIDC):
+                flows[name] = OIDCFlow(provider, http=http, clock=clock, timeout=timeout)
+        if flows and client is not None and not callable(getattr(client, "stream", None)):
             raise ConfigurationError(
                 f"http_client is a {type(client).__name__} without a stream method: expected an httpx.AsyncClient, or an object"
                 " of that shape, since answers of providers are read piece by piece. Leave it out, or add the method."
             )
-        flows = {
-            name: OAuth2Flow(provider, http=http, clock=clock, timeout=timeout) for name, provider in oauth.items()
-        }
         self.flows: Mapping[str, CodeFlow] = flows
+        self.logouts = {
+            name: flow for name, flow in flows.items() if isinstance(flow, OIDCFlow) and flow.backchannel_logout
+        }
         own = {name: provider.refresh for name, provider in providers.items() if provider.refresh is not None}
         self.refreshes: Mapping[str, RefreshFunction] = {name: flow.refresh for name, flow in flows.items()} | own
+        servers = {name: flow.server for name, flow in flows.items()}
         self._revocations = Revocations(
-            oauth, http=http, spawn=spawn, sleep=asyncio.sleep, clock=clock, timeout=timeout
+            servers, http=http, spawn=spawn, sleep=asyncio.sleep, clock=clock, timeout=timeout
         )
 
     def heard(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:

@@ -46,6 +46,10 @@ class CodeFlow(Protocol):
         """Who came back with this answer. SignInError, whose ``code`` says why not."""
         ...
 
+    async def end_session_url(self, token: JWT, *, return_to: str) -> str | None:
+        """Where the browser goes on after a sign-out, to end up at ``return_to``; None: straight there."""
+        ...
+
 
 class OAuth2Flow:
     """A CodeFlow by an OAuth2's data. ``timeout``: seconds for one call to the provider."""
@@ -78,6 +82,14 @@ class OAuth2Flow:
         profile = await self.userinfo(tokens)
         user = await user_of(self._provider.profile, profile, tokens)
         return Arrival(user=user, tokens=tokens, profile=profile)
+
+    async def server(self) -> OAuth2:
+        """The provider."""
+        return self._provider
+
+    async def end_session_url(self, token: JWT, *, return_to: str) -> str | None:
+        """None: OAuth 2.0 has no such thing."""
+        return None
 
     async def refresh(self, token: JWT) -> TokenSet:
         """A RefreshFunction: asks once, and raises what ``judge`` knows. The caller bounds the time."""

@@ -72,6 +72,10 @@ class AnswerError(Exception):
         self.response = response
 
 
+class AnswerTooLongError(RefreshUnavailableError):
+    """An answer that is longer than any that makes sense; it was not read to its end."""
+
+
 class ProviderHttp:
     """Asks providers. The caller bounds the time of a call; ``timeout`` (seconds) bounds each step of it.
 
@@ -86,7 +90,7 @@ class ProviderHttp:
         self._own = PerLoop(self._opened)
 
     async def ask(self, request: Request) -> Answer:
-        """The answer, whatever its status. Raises the client's own errors; RefreshUnavailableError if it is too long."""
+        """The answer, whatever its status. Raises the client's own errors; AnswerTooLongError if it is too long."""
         client = self._given or await self._of_this_loop()
         options: dict[str, Any] = {} if request.form is None else {"data": dict(request.form)}
         headers = {"accept": "application/json", "accept-encoding": "identity", **request.headers}
@@ -104,7 +108,7 @@ class ProviderHttp:
             async for piece in response.aiter_bytes():
                 content += piece
                 if len(content) > MAX_ANSWER:
-                    raise RefreshUnavailableError(f"The provider's answer is longer than {MAX_ANSWER} bytes.")
+                    raise AnswerTooLongError(f"The provider's answer is longer than {MAX_ANSWER} bytes.")
             return Answer(response.status_code, response.headers, bytes(content))
 
     async def aclose(self) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from .._log import logger
 from .._loops import PerLoop
+from ..errors import SignInError
 from ..types import JWT, Event
 from ._http import ProviderHttp
 from ._token_endpoint import must_be_success, revocation_request, told
 from .base import judge
 from .oauth2 import OAuth2
+
+FindServer: TypeAlias = Callable[[], Awaitable[OAuth2]]
+"""The provider, its endpoints found; a provider with discovery is asked for them. SignInError where they are not known."""
 
 AT_ONE_TIME: Final = 10  # revocations, per event loop
 MOST_WAITING: Final = 1000
@@ -29,7 +33,7 @@ class Revocations:
 
     def __init__(
         self,
-        providers: Mapping[str, OAuth2],
+        servers: Mapping[str, FindServer],
         *,
         http: ProviderHttp,
         spawn: Callable[[Awaitable[None]], object],
@@ -37,7 +41,7 @@ class Revocations:
         clock: Callable[[], float],
         timeout: float,
     ) -> None:
-        self._providers = providers
+        self._servers = servers
         self._http = http
         self._spawn = spawn
         self._sleep = sleep
@@ -53,33 +57,34 @@ class Revocations:
 
     def revoke(self, token: JWT, *, session: str) -> None:
         """Revoke the token's refresh token, in the background, where its provider takes that. ``session`` is for the log."""
-        provider, refresh_token = self._providers.get(str(token.get("provider"))), token.get("refresh_token")
-        if provider is None or provider.revocation_endpoint is None:
-            return
-        if not isinstance(refresh_token, str) or not refresh_token:
+        server, refresh_token = self._servers.get(str(token.get("provider"))), token.get("refresh_token")
+        if server is None or not isinstance(refresh_token, str) or not refresh_token:
             return
         if self._waiting >= MOST_WAITING:
             logger.warning("session %s: its refresh token is not revoked, %d others wait", session, self._waiting)
             return
         self._waiting += 1
-        self._spawn(self._revoked(provider, refresh_token, session))
+        self._spawn(self._revoked(server, refresh_token, session))
 
-    async def _revoked(self, provider: OAuth2, refresh_token: str, session: str) -> None:
+    async def _revoked(self, server: FindServer, refresh_token: str, session: str) -> None:
         try:
             async with self._turns.get():
-                if await self._attempt(provider, refresh_token, session):
+                if await self._attempt(server, refresh_token, session):
                     await self._sleep(BEFORE_THE_RETRY)
-                    await self._attempt(provider, refresh_token, session)
+                    await self._attempt(server, refresh_token, session)
         finally:
             self._waiting -= 1
 
-    async def _attempt(self, provider: OAuth2, refresh_token: str, session: str) -> bool:
+    async def _attempt(self, server: FindServer, refresh_token: str, session: str) -> bool:
         """Whether it failed in a way that may pass."""
-        request = revocation_request(provider, refresh_token)
-        assert request is not None  # noqa: S101 looked at before
         try:
             async with asyncio.timeout(self._timeout):
-                must_be_success(await self._http.ask(request))
+                request = revocation_request(await server(), refresh_token)
+                if request is not None:
+                    must_be_success(await self._http.ask(request))
+        except SignInError as error:
+            logger.warning("session %s: its refresh token was not revoked (%s): %s", session, error.code, error)
+            return True
         except Exception as error:  # noqa: BLE001 the session has ended, whatever the provider says
             kind = judge(error, now=self._clock()).kind
             logger.warning("session %s: its refresh token was not revoked (%s): %s", session, kind, told(error))
