@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -139,7 +140,8 @@ class Asked:
     def foreign(self) -> bool:
         """Whether a page of somebody else's caused it."""
         origins = [value for name, value in self.scope["headers"] if name.lower() == b"origin"]
-        return b"evil" in b"".join(origins[:1])
+        host = re.match(rb"(?:[^/?#]*//)?[^/?#]*", b"".join(origins[:1]))  # what comes after it names no origin
+        return host is not None and b"evil" in host[0]
 
 
 def asked(dice: Dice, place: Place, *, secure: bool) -> Asked:

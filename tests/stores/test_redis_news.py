@@ -96,7 +96,7 @@ async def test_every_change_is_news(operation: str, redis_server: Server, prefix
     else:
         await change(store, "key", None if operation == "insert" else b"1", b"2")
 
-    assert max(await asyncio.gather(*tasks)) < 0.3
+    assert max(await asyncio.gather(*tasks)) < 2  # they would have waited for 5
     assert await other > 0.25
     await store.aclose()
 
@@ -207,7 +207,7 @@ async def test_clients_that_were_handed_in(redis_server: Server, sentinel: Serve
         stores = [RedisStore(client, prefix=prefix) for client in (plain, watched)]
         tasks = [await listening(store, "key") for store in stores]
         await change(stores[0], "key", None, b"1")
-        assert max(await asyncio.gather(*tasks)) < 0.3
+        assert max(await asyncio.gather(*tasks)) < 2  # they would have waited for 5
         for store in stores:
             await store.aclose()
     for watcher in watchers.sentinels:
