@@ -16,12 +16,13 @@ MATRIX := $(VENV)/matrix
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-litestar demo-react test soak workers chaos chaos-short interop e2e race contract bench bench-memory client check fuzz guards clean
+.PHONY: help demo demo-litestar demo-react demo-oidc test soak workers chaos chaos-short interop e2e race contract providers bench bench-memory client check fuzz guards clean
 
 help:
 	@echo "make demo           the FastAPI example with a token back end, on 127.0.0.1 (PORT=8000)"
 	@echo "make demo-litestar  the same with Litestar"
 	@echo "make demo-react     a React application on next-auth 4, unmodified (CLIENT=5: the beta); needs node and npm"
+	@echo "make demo-oidc      sign-in at a local OpenID provider, on 127.0.0.1; needs node and npm"
 	@echo "make test           the tests, with coverage (ARGS=\"-k grace\" passes on to pytest)"
 	@echo "make soak           the long runs that make test leaves out"
 	@echo "make workers        real worker processes on Redis and SQLite: one refresh for all, killed workers, a store that is down (OUTAGE=60)"
@@ -34,6 +35,7 @@ help:
 	@echo "make bench          what a request costs, beside other session middlewares; writes benchmarks/RESULTS.md (ARGS=--check)"
 	@echo "make bench-memory   a million sessions and a million forged cookies through one process; writes its section there"
 	@echo "make contract       the real NextAuth and Auth.js, servers and clients, against ours; needs node and npm (CI=1: without them it fails)"
+	@echo "make providers      oidc-provider, django-oauth-toolkit and Keycloak, through their sign-in forms (ROTATIONS=20); needs node, npm, java and mvn"
 	@echo "make client         the browser module: types, size, and real tabs in Chromium; needs node, npm, chromium (CI=1: without them it fails)"
 	@echo "make fuzz           a million hostile inputs, in process; prints its seed (SEED=1 N=200000 INPUT=…)"
 	@echo "make check          ruff, mypy, pyright, and the completeness of the public types"
@@ -49,8 +51,11 @@ demo-litestar: $(READY_FOR_DEMO)
 demo-react: $(READY_FOR_DEMO)
 	@exec $(BIN)/python examples/react/demo.py --client $(CLIENT) --port $(PORT)
 
+demo-oidc: $(READY_FOR_DEMO)
+	@PORT=$(PORT) exec $(BIN)/python examples/fastapi/oidc.py
+
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 -m "not soak and not workers and not interop and not contract" --cov --cov-report=term --cov-fail-under=95 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not soak and not workers and not interop and not contract and not providers" --cov --cov-report=term --cov-fail-under=95 $(ARGS)
 
 soak: $(READY)
 	@$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
@@ -66,6 +71,10 @@ chaos-short: $(READY)
 
 interop: $(READY)
 	@$(BIN)/python -m pytest -m interop -rs tests/interop $(ARGS)
+
+# They install node's, PyPI's and Maven's themselves, when they are first asked for.
+providers: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m providers tests/real_providers $(ARGS)
 
 # A recording that is not current is written anew, and fails once: look at what changed in it.
 contract: $(READY)
@@ -106,7 +115,7 @@ guards: $(READY)
 	@$(BIN)/python tests/guards/run.py
 
 clean:
-	@rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist tests/interop/node_modules tests/contract/node_modules tests/client/node_modules examples/react/build examples/react/node_modules tests/e2e/node_modules benchmarks/race/node_modules
+	@rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist tests/interop/node_modules tests/contract/node_modules tests/real_providers/node_modules tests/client/node_modules examples/react/build examples/react/node_modules tests/e2e/node_modules benchmarks/race/node_modules
 	@find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The demo has a stamp of its own, so that a first look does not wait for type checkers.

@@ -283,6 +283,15 @@ async def test_foreign_database(path: Path, statements: str, words: str) -> None
     assert path.read_bytes() == before
 
 
+async def test_made_by_several_at_once(tmp_path: Path) -> None:
+    """Workers that start together and find no file yet all come to use the one that the fastest of them makes."""
+    for number in range(40):
+        stores = [SQLiteStore(tmp_path / f"{number}.db") for _ in range(3)]
+        assert await asyncio.gather(*(store.get("key") for store in stores)) == [None] * 3
+        for store in stores:
+            await store.aclose()
+
+
 async def test_replaced_file(store: SQLiteStore, path: Path) -> None:
     """Where the file is removed or replaced, a worker goes on in the new one, where the others are."""
     await put(store, "key")

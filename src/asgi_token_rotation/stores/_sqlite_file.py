@@ -245,9 +245,11 @@ def _create_schema(connection: sqlite3.Connection, path: str) -> None:
 
 def _is_fresh(connection: sqlite3.Connection, path: str) -> bool:
     """Whether the file is still empty. StoreError where it is another program's, or a later version's."""
-    ((application,),) = connection.execute("PRAGMA application_id").fetchall()
-    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    # One statement: another process may be making the schema right now.
+    ((application, version, tables),) = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchall()
     if (application, version, tables) == (0, 0, 0):
         return True
     if application != _APPLICATION:

@@ -1,0 +1,59 @@
+"""One worker of the application. Its environment: PORT, STORE, SECRET, HOME_URL (the public address) and PROVIDER (JSON)."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from asgi_token_rotation import RefreshOptions, TokenRotation, TokenRotationMiddleware, get_session, get_token
+from asgi_token_rotation.providers import OIDC
+from workers.processes import end_with_parent
+
+
+async def home(_: Request) -> Response:
+    """Where sign-in and sign-out lead."""
+    return PlainTextResponse("The application's own page.")
+
+
+async def me(request: Request) -> Response:
+    """Who is it, and for how long is the access token good?"""
+    session, token = get_session(request), get_token(request) or {}
+    about = {name: token.get(name) for name in ("sub", "generation")}
+    valid_for = token.get("expires_at", 0) - time.time()
+    return JSONResponse(about | {"user": session.user, "error": session.error, "valid_for": valid_for})
+
+
+async def token(request: Request) -> Response:
+    """What no application should show: for the tests, who ask the server about the tokens."""
+    return JSONResponse(get_token(request))
+
+
+def main() -> None:
+    """Serve until somebody ends it, or the parent is gone."""
+    end_with_parent()
+    options = json.loads(os.environ["PROVIDER"])
+    rotation = TokenRotation(
+        secret=os.environ["SECRET"],
+        store=os.environ["STORE"],
+        public_url=os.environ["HOME_URL"],
+        refresh_options=RefreshOptions(margin=1),
+        providers=[
+            OIDC(id="staying", name="Staying", **options),
+            OIDC(id="leaving", name="Leaving", rp_initiated_logout=True, **options),
+            OIDC(id="hearing", name="Hearing", backchannel_logout=True, **options),
+        ],
+    )
+    routes = [Route("/", home), Route("/me", me), Route("/token", token)]
+    app = TokenRotationMiddleware(Starlette(routes=routes), rotation=rotation)
+    uvicorn.run(app, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="info", access_log=False)
+
+
+if __name__ == "__main__":
+    main()
