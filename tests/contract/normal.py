@@ -20,6 +20,7 @@ _AUTHORIZE = re.compile(r"(https://hub\.example/authorize\?)([^\"\s\\\\]*)")
 _STATE = re.compile(r"([?&]state=)[^&\"\s]+")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _TOLD = ("content-type", "location", "cache-control", "pragma", "expires")
+_YEAR = 365 * 86_400
 _HOUR = 3600.0
 
 
@@ -127,7 +128,8 @@ class _Forms(HTMLParser):
 
 
 def _moment(seconds: float) -> str:
-    return f"<in {_hours(seconds - time.time())}>"
+    left = seconds - time.time()
+    return f"<in {_hours(left)}>" if left < _YEAR else "<not in this year>"
 
 
 def _hours(seconds: float) -> str:
