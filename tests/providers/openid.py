@@ -28,6 +28,7 @@ from endpoints.browser import browsing
 from endpoints.idp import Visitor
 
 ISSUER = "https://op.test/tenant"
+API = "https://api.test"
 SECRET = "a:secret/with 100%"
 Claims = dict[str, Any]
 
@@ -69,6 +70,8 @@ class OpenIdServer:
         self.kid: str | None = "key-0"
         self.keys: list[dict[str, Any]] = [jwk_of(self.key, kid="key-0", use="sig", alg="RS256")]
         self.make: Callable[[Claims], str] | None = None  # an ID token in place of the right one
+        self.access: dict[str, Any] | None = None  # laid over a JWT access token's claims; None: it is opaque
+        self.make_access: Callable[[Claims], str] | None = None  # an access token in place of the right one
         self.hangs = self.too_long = self.down = ""  # the last part of a path
         self.subject: str | None = None  # the userinfo endpoint's
         self._nonces: dict[str, str] = {}
@@ -129,8 +132,19 @@ class OpenIdServer:
             return response.content
         form = {key: values[0] for key, values in parse_qs(body.decode()).items()}
         answer = response.json()
+        if self.access is not None:
+            answer["access_token"] = self._access_token(self.access)
         token = self._id_token(form, answer["access_token"])
         return json.dumps(answer if token is None else {**answer, "id_token": token}).encode()
+
+    def _access_token(self, changes: Claims) -> str:
+        now = int(self.clock())
+        right = {
+            "iss": ISSUER, "aud": API, "sub": "ada", "client_id": "app", "iat": now, "exp": now + 300,
+            "jti": str(self.calls["token"]),
+        }  # fmt: skip
+        claims = _laid(right, changes)
+        return self.sign(claims, typ="at+jwt") if self.make_access is None else self.make_access(claims)
 
     def _id_token(self, form: Mapping[str, str], access_token: str) -> str | None:
         now, changes = int(self.clock()), self.claims

@@ -339,6 +339,9 @@ async def test_keys_that_are_none(keys: Any, code: str, caplog: pytest.LogCaptur
         ({"token_endpoint_auth_method": "private_key_jwt"}, "expected 'client_secret_basic'"),
         ({"client_secret": None, "token_endpoint_auth_method": "client_secret_post"}, "no client_secret"),
         ({"profile": 7}, "not callable"),
+        ({"verify_access_token": True}, "verify_access_token is True: expected the audience"),
+        ({"verify_access_token": " "}, "verify_access_token is ' ': expected the audience"),
+        ({"verify_access_token": ["https://api.test"]}, "expected the audience"),
     ],
 )
 def test_bad_data(fields: dict[str, Any], told: str) -> None:

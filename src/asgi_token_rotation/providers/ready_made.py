@@ -30,6 +30,7 @@ class OIDCOptions(TypedDict, total=False):
     end_session_endpoint: str
     jwks_uri: str
     algorithms: Sequence[str]
+    verify_access_token: str
     userinfo: bool
     profile: ProfileFunction
     authorization_params: Mapping[str, str]

@@ -35,7 +35,9 @@ class OIDC:
     endpoint. ``rp_initiated_logout``: after a sign-out the browser goes on to the provider's own (RP-Initiated
     Logout 1.0), with the ID token in the address, and comes back to where the sign-out was to lead, which must be
     registered there. ``backchannel_logout``: the provider may end sessions by ``POST {base_path}/backchannel-logout``
-    (Back-Channel Logout 1.0).
+    (Back-Channel Logout 1.0). ``verify_access_token``: the audience that the access token must name, which then must be
+    a JWT (RFC 9068, 4) of this issuer, user and signature, at a sign-in and at a refresh; None: it is opaque, and not
+    looked at. It has no say in requests between those.
     """
 
     id: str
@@ -50,7 +52,8 @@ class OIDC:
     revocation_endpoint: str | None = None  # RFC 7009; the refresh token is revoked there when a session ends
     end_session_endpoint: str | None = None
     jwks_uri: str | None = None
-    algorithms: Sequence[str] = ALGORITHMS  # that may sign an ID token
+    algorithms: Sequence[str] = ALGORITHMS  # that may sign an ID token, and an access token that is verified
+    verify_access_token: str | None = None  # such as "https://api.example.com"
     userinfo: bool = True  # whether the userinfo endpoint is asked at sign-in, where there is one
     profile: ProfileFunction | None = field(default=None, repr=False)
     authorization_params: Mapping[str, str] = field(default_factory=dict[str, str])  # such as {"prompt": "consent"}
@@ -81,6 +84,7 @@ class OIDC:
         for flag in ("userinfo", "query_may_set_scope", "rp_initiated_logout", "backchannel_logout"):
             if not isinstance(getattr(self, flag), bool):
                 raise ConfigurationError(f"{name}.{flag} is {getattr(self, flag)!r}: expected True or False.")
+        _check_audience(name, self.verify_access_token)
         if self.profile is not None and not callable(self.profile):
             raise ConfigurationError(
                 f"{name}.profile is not callable: expected a function of the claims and the token set."
@@ -115,6 +119,14 @@ def _check_issuer(name: str, issuer: str) -> None:
         raise ConfigurationError(
             f"{name}.issuer is the address of a discovery document: expected the issuer that stands in it. Leave out"
             " /.well-known/openid-configuration."
+        )
+
+
+def _check_audience(name: str, given: object) -> None:
+    if given is not None and (not isinstance(given, str) or not given.strip()):
+        raise ConfigurationError(
+            f"{name}.verify_access_token is {given!r}: expected the audience (aud) that access tokens must be made for, such"
+            ' as "https://api.example.com", or None for access tokens that are not looked at. Name it as the provider does.'
         )
 
 

@@ -16,6 +16,7 @@ from .._code_flow import Arrival, OAuth2Flow
 from .._http import ProviderHttp
 from .._profile import user_of
 from ..oauth2 import OAuth2
+from .access_token import access_token_of, check_life
 from .data import OIDC
 from .discovery import Discovery, Metadata
 from .id_token import (
@@ -36,8 +37,11 @@ from .logout_token import Logout, logout_of
 LONGEST_LOOK: Final = 5.0  # seconds for discovery or keys: a refresh must have most of its time for itself
 LONGEST_URL: Final = 8000  # characters; what is longer, front ends refuse
 
-# Why an ID token of a refresh can't be judged, while nothing speaks against it: the tokens are kept, it is not.
-_IN_DOUBT: Final = ("id_token_key_unknown", "id_token_expired", "id_token_issued_at")
+# Why a token of a refresh can't be judged, while nothing speaks against it: the tokens are kept, an ID token is not.
+_IN_DOUBT: Final = (
+    "id_token_key_unknown", "id_token_expired", "id_token_issued_at",
+    "access_token_key_unknown", "access_token_expired", "access_token_issued_at",
+)  # fmt: skip
 
 
 class OIDCFlow:
@@ -87,6 +91,7 @@ class OIDCFlow:
         oauth = self._oauth(server)
         tokens = await oauth.exchange(code, redirect_uri=redirect_uri, verifier=checks.verifier)
         claims = await self._signed_in(tokens, checks)
+        await self._check_access_token(tokens, claims)
         told: Mapping[str, Any] = {}
         if self._provider.userinfo and server.userinfo_endpoint is not None:
             told = await oauth.userinfo(tokens)
@@ -104,7 +109,9 @@ class OIDCFlow:
             raise RefreshUnavailableError(f"The provider's endpoints are not known: {error}") from error
         await self._warm()
         tokens = await self._oauth(server).refresh(token)
-        return self._refreshed(tokens, token) if tokens.id_token else tokens
+        kept = self._refreshed(tokens, token) if tokens.id_token else tokens
+        self._judge_access_token(kept, token)
+        return kept
 
     async def end_session_url(self, token: JWT, *, return_to: str) -> str | None:
         """Where the browser goes on after a sign-out, None: nowhere else. Raises nothing: the session has ended already."""
@@ -146,12 +153,20 @@ class OIDCFlow:
         check_access_token(token, tokens.access_token)
         return token.claims
 
+    async def _check_access_token(self, tokens: TokenSet, id_claims: Mapping[str, Any]) -> None:
+        audience = self._provider.verify_access_token
+        if audience is None:
+            return
+        token = access_token_of(self._provider, tokens.access_token, audience=audience, id_claims=id_claims)
+        check_life(token, now=self._clock())
+        await self._check_signature(token)
+
     async def _check_signature(self, token: IdToken) -> None:
         """By the keys that are known, and once more by those that are asked for anew where the right one is missing."""
         try:
             check_signature(token, await self._keys.get())
         except SignInError as error:
-            if error.code != "id_token_key_unknown":
+            if not error.code.endswith("_token_key_unknown"):
                 raise
             check_signature(token, await self._keys.again())
 
@@ -175,6 +190,27 @@ class OIDCFlow:
         check_access_token(token, tokens.access_token)
         check_signature(token, self._keys.known)
         check_times(token.claims, now=self._clock())
+
+    def _judge_access_token(self, tokens: TokenSet, before: JWT) -> None:
+        """RefreshRejectedError for one that is surely wrong. One in doubt is kept: the API judges it, too."""
+        audience = self._provider.verify_access_token
+        if audience is None:
+            return
+        id_claims = claims_in(tokens.id_token or before.get("id_token"))
+        try:
+            token = access_token_of(self._provider, tokens.access_token, audience=audience, id_claims=id_claims)
+            check_signature(token, self._keys.known)
+            check_life(token, now=self._clock())
+        except SignInError as error:
+            if error.code not in _IN_DOUBT:
+                # A wrong audience in the configuration ends session after session: the reason must be seen.
+                logger.warning("The access token of a refresh at the provider %s is not good (%s)", self.id, error.code)
+                raise RefreshRejectedError(f"The new access token is not good ({error.code}): {error}") from error
+            if error.code == "access_token_key_unknown":
+                self._keys.doubt()
+            logger.warning(
+                "The access token of a refresh at the provider %s was kept unverified (%s)", self.id, error.code
+            )
 
     async def _warm(self) -> None:
         """Have the keys before the refresh token is sent. Without them the refresh goes on, too."""

@@ -1,4 +1,7 @@
-"""What an ID token must be (OpenID Connect Core, 3.1.3.7 and 12.2): pure. Each refusal is a sentence and a code."""
+"""What an ID token must be (OpenID Connect Core, 3.1.3.7 and 12.2): pure. Each refusal is a sentence and a code.
+
+What every signed token must be is here, too: ``what`` names the kind, in the sentence and at the start of the code.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from ..._cookies.json_codec import loads
 from ...errors import SignInError
@@ -17,6 +20,8 @@ from .keys import Key, candidates, signed_by
 LEEWAY: Final = 60.0  # seconds that the provider's clock may be off
 LONGEST: Final = 32 * 1024  # characters
 MAX_SUBJECT: Final = 255  # characters (OpenID Connect Core, 2)
+
+What: TypeAlias = Literal["ID token", "access token"]
 
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -31,22 +36,26 @@ class IdToken:
     claims: Mapping[str, Any]
     message: bytes
     signature: bytes
+    what: What = "ID token"
 
 
-def parsed(token: object, *, algorithms: Sequence[str]) -> IdToken:
+def parsed(token: object, *, algorithms: Sequence[str], what: What = "ID token") -> IdToken:
     """The parts. SignInError: ``id_token_missing``, ``id_token_malformed``, or ``id_token_algorithm`` for one not allowed."""
     if not isinstance(token, str) or not token:
-        raise _refused("missing", "The provider sent no ID token.")
+        raise refused("missing", f"The provider sent no {what}.", what=what)
     parts = token.split(".")
     if len(parts) != 3 or len(token) > LONGEST or not token.isascii():
-        raise _refused("malformed", "The ID token is no signed JWT.")
-    header, claims = _object(parts[0]), _object(parts[1])
+        raise refused("malformed", f"The {what} is no signed JWT.", what=what)
+    header, claims = (_object(part, what=what) for part in parts[:2])
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
-        raise _refused("algorithm", "The ID token is signed with an algorithm that is not allowed.")
+        raise refused("algorithm", f"The {what} is signed with an algorithm that is not allowed.", what=what)
     if "crit" in header or (kid is not None and not isinstance(kid, str)):
-        raise _refused("malformed", "The ID token's header asks for what is not understood (RFC 7515, 4.1.11).")
-    return IdToken(algorithm, kid, header.get("typ"), claims, f"{parts[0]}.{parts[1]}".encode(), _decoded(parts[2]))
+        raise refused(
+            "malformed", f"The {what}'s header asks for what is not understood (RFC 7515, 4.1.11).", what=what
+        )
+    message, signature = f"{parts[0]}.{parts[1]}".encode(), _decoded(parts[2], what=what)
+    return IdToken(algorithm, kid, header.get("typ"), claims, message, signature, what)
 
 
 def claims_in(token: object) -> Mapping[str, Any]:
@@ -59,14 +68,18 @@ def claims_in(token: object) -> Mapping[str, Any]:
 
 
 def check_signature(token: IdToken, keys: Sequence[Key]) -> None:
-    """SignInError: ``id_token_key_unknown`` where no key can be meant, ``id_token_signature`` where none of them made it."""
+    """SignInError: ``id_token_key_unknown`` where no key can be meant, ``id_token_signature`` where none of them made it.
+
+    A token that does not name its key may have been signed by one that is newer than those, so that is an unknown key, too.
+    """
+    what = token.what
     possible = candidates(keys, algorithm=token.algorithm, kid=token.kid)
-    if not possible:
-        raise _refused("key_unknown", "The ID token is signed with a key that the provider does not publish.")
     for key in possible:
         if signed_by(key, algorithm=token.algorithm, message=token.message, signature=token.signature):
             return
-    raise _refused("signature", "The ID token's signature is not the provider's.")
+    if not possible or token.kid is None:
+        raise refused("key_unknown", f"The {what} is signed with a key that the provider does not publish.", what=what)
+    raise refused("signature", f"The {what}'s signature is not the provider's.", what=what)
 
 
 def check_identity(claims: Mapping[str, Any], *, issuer: str, client_id: str) -> None:
@@ -138,6 +151,11 @@ def audience_of(claims: Mapping[str, Any]) -> list[str]:
     return [entry for entry in entries if isinstance(entry, str)]
 
 
+def refused(code: str, sentence: str, *, what: What) -> SignInError:
+    """What is raised: the code begins with the kind of token, such as ``id_token_``."""
+    return SignInError(sentence, code=f"{what.lower().replace(' ', '_')}_{code}")
+
+
 def time_in(value: object) -> float | None:
     """Seconds since the epoch, or None for what is no time."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15 else None
@@ -147,21 +165,21 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
-def _object(part: str) -> Mapping[str, Any]:
+def _object(part: str, *, what: What = "ID token") -> Mapping[str, Any]:
     try:
-        value = loads(_decoded(part))
+        value = loads(_decoded(part, what=what))
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise _refused("malformed", "The ID token is no signed JWT.")
+        raise refused("malformed", f"The {what} is no signed JWT.", what=what)
     return cast("dict[str, Any]", value)
 
 
-def _decoded(part: str) -> bytes:
+def _decoded(part: str, *, what: What) -> bytes:
     if not _BASE64URL.fullmatch(part) or len(part) % 4 == 1:
-        raise _refused("malformed", "The ID token is no signed JWT.")
+        raise refused("malformed", f"The {what} is no signed JWT.", what=what)
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def _refused(code: str, sentence: str) -> SignInError:
-    return SignInError(sentence, code=f"id_token_{code}")
+    return refused(code, sentence, what="ID token")
