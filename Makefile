@@ -16,7 +16,7 @@ MATRIX := $(VENV)/matrix
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-litestar demo-react demo-oidc test soak workers chaos chaos-short interop e2e race contract providers bench bench-memory client check fuzz guards clean
+.PHONY: help demo demo-litestar demo-react demo-oidc test soak workers chaos chaos-short interop e2e race contract providers providers-endurance bench bench-memory client check fuzz guards clean
 
 help:
 	@echo "make demo           the FastAPI example with a token back end, on 127.0.0.1 (PORT=8000)"
@@ -36,6 +36,7 @@ help:
 	@echo "make bench-memory   a million sessions and a million forged cookies through one process; writes its section there"
 	@echo "make contract       the real NextAuth and Auth.js, servers and clients, against ours; needs node and npm (CI=1: without them it fails)"
 	@echo "make providers      oidc-provider, django-oauth-toolkit and Keycloak, through their sign-in forms (ROTATIONS=20); needs node, npm, java and mvn"
+	@echo "make providers-endurance  fifty sessions with access tokens of 5 s at oidc-provider, ten minutes (SESSIONS=50 MINUTES=10 SEED=1); needs node and npm"
 	@echo "make client         the browser module: types, size, and real tabs in Chromium; needs node, npm, chromium (CI=1: without them it fails)"
 	@echo "make fuzz           a million hostile inputs, in process; prints its seed (SEED=1 N=200000 INPUT=…)"
 	@echo "make check          ruff, mypy, pyright, and the completeness of the public types"
@@ -75,6 +76,9 @@ interop: $(READY)
 # They install node's, PyPI's and Maven's themselves, when they are first asked for.
 providers: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m providers tests/real_providers $(ARGS)
+
+providers-endurance: $(READY)
+	@PYTHONPATH=tests exec $(BIN)/python -m real_providers.endurance
 
 # A recording that is not current is written anew, and fails once: look at what changed in it.
 contract: $(READY)
