@@ -20,9 +20,9 @@ from fuzz.requests import Asked, asked
 from fuzz.rules import BrokenRuleError, TooCostlyError, judge_answer, need
 from fuzz.worlds import World, worlds
 
-# The costliest of a million inputs took 8 calls into encryption, 3,846 calls and 0.5 MB; there is room above that.
+# The costliest of a million inputs took 8 calls into encryption, 3,846 calls and 0.5 MB.
 MOST_SEALS = 16  # calls into authenticated encryption, of one request and of its background notes
-MOST_CALLS = 8_000  # of functions, for a request without a body; each byte of JSON may be a number of its own
+MOST_CALLS = 4_000  # of functions, for a request without a body; each byte of JSON may be a number of its own
 CALLS_PER_BYTE = 4
 MOST_MEMORY = 1_000_000  # bytes; a table of what a process knows doubles now and then, at one request
 MEMORY_PER_BYTE = 24
