@@ -22,7 +22,6 @@ class Server:
     prefix_option: str
     http2: bool = False
     accept_cookie: bool = True  # it sends the cookie that stands in websocket.accept
-    multiplexes: bool = True  # requests of one HTTP/2 connection do not hold each other up
     waits_for_the_gone: bool = False  # SIGTERM waits for an HTTP/2 connection whose client hung up in a request
     socket_scheme: bool = True  # a WebSocket's scope has one
     minor_version: bool = True  # it says "1.0" of HTTP/1.0
@@ -58,7 +57,6 @@ def _hypercorn(name: str, *, http2: bool) -> Server:
         "--root-path",
         http2=http2,
         bind="127.0.0.1:{port}",
-        multiplexes=False,
         waits_for_the_gone=http2 and WAIT_CLOSED_WAITS,
     )
 
