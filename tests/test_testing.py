@@ -297,7 +297,7 @@ async def test_shows_no_secret(token_server: TokenServer) -> None:
 def opened(cookies: dict[str, str], *, clock: Clock, secure: bool = False, **options: Any) -> JWT:
     cookie = session_cookie_for((SECRET,), options.pop("cookie", CookieOptions()), secure=secure, dialect="authjs")
     header = "; ".join(f"{name}={value}" for name, value in cookies.items()).encode()
-    found, _ = cookie.read([(b"cookie", header)], now=clock())
+    found, _ = cookie.read([header], now=clock())
     assert found is not None
     return found.claims()
 

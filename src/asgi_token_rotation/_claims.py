@@ -71,9 +71,7 @@ def copy_of(token: JWT) -> JWT:
 
 def nested_claims(token: JWT) -> tuple[str, ...]:
     """The claims whose values are more than a text or a number."""
-    if FLAT.issuperset(map(type, token.values())):
-        return ()
-    return tuple(claim for claim, value in token.items() if value.__class__ not in FLAT)
+    return tuple([claim for claim, value in token.items() if value.__class__ not in FLAT])
 
 
 def copied(value: Any) -> Any:
@@ -82,7 +80,7 @@ def copied(value: Any) -> Any:
     if kind in FLAT:
         return value
     if kind is list:
-        return [copied(item) for item in value]
+        return value.copy() if FLAT.issuperset(map(type, value)) else [copied(item) for item in value]
     if kind is dict and _TEXT.issuperset(map(type, value)):
         return {key: copied(item) for key, item in value.items()}
     return json.loads(json.dumps(value))  # from an application: a tuple, a key that is a number

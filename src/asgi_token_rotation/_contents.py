@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from ._claims import bare, copied, nested_claims, with_session_id
+from ._claims import SEAL, copied, nested_claims, with_session_id
 from ._cookies.jwe import Opened
-from ._present import presented
+from ._present import default_session
 from ._rotation.policy import moment, refresh_at
 from ._rotation.sealing import key_of
 from .options import Lifetime, RefreshOptions
 from .types import JWT, Session
 
 _FLAT_IN_SESSION = frozenset(("name", "email", "picture"))
+_FOR_EVER = float("inf")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Contents:
     """Many requests share it, so none of it is ever changed or handed out: who asks gets a copy."""
 
     token: JWT = field(repr=False)  # without what the seal set
+    newest: bool  # sealed by the first secret, in the dialect that seals
     nested: tuple[str, ...]  # those of its claims that are lists or objects
     key: str  # of the session's record
     rolls_at: float  # when a visit seals the cookie anew
     expires: float | None
+    ends: float  # when the session is over, however often it is visited
     due_at: float | None  # when the margin before the access token's expiry begins
-    shown: Session | None = field(default=None, repr=False)  # the default session as long as nothing changes
+    quiet: bool  # nothing is to be said or written of it, until ``rolls_at`` or a refresh
+    shown: dict[str, Any] | None = field(default=None, repr=False)  # the default session as long as nothing changes
 
     def copy(self) -> JWT:
         """The token, afresh."""
@@ -34,31 +39,34 @@ class Contents:
             token[claim] = copied(token[claim])
         return token
 
-    def session(self) -> Session | None:
-        """The default session, afresh, as long as the token stays what it is; None where it must be worked out."""
-        if self.shown is None:
-            if self.expires is None or self.token.get("error") or not _FLAT_IN_SESSION.isdisjoint(self.nested):
-                return None
-            self.shown = presented(self.token, error=None, expires=self.expires, due_at=self.due_at)
+    def session(self) -> Session:
+        """The default session, afresh, of what is quiet."""
+        shown = self.shown
+        if shown is None:
+            shown = self.shown = default_session(self.token, expires=self.expires or 0.0, due_at=self.due_at)
         session = Session()
-        session.update(self.shown)
-        session["user"] = session["user"].copy()
+        session.update(shown)
+        session["user"] = shown["user"].copy()
         return session
 
 
 def contents_of(opened: Opened, *, options: RefreshOptions, lifetime: Lifetime) -> Contents:
-    """The contents of a cookie, worked out at its first reading."""
-    if opened.contents is None:
-        claims = opened.claims()
-        token = bare(with_session_id(claims))
-        expires, due_at = moment(claims, "exp"), refresh_at(token, options)
-        opened.contents = Contents(
-            token=token,
-            nested=nested_claims(token),
-            key=key_of(token["session_id"]),
-            rolls_at=(moment(claims, "iat") or 0.0) + lifetime.roll_after,
-            expires=expires,
-            due_at=due_at,
-        )
-    contents: Contents = opened.contents
-    return contents
+    """What follows from an opened cookie, to be kept with it."""
+    claims = opened.claims()
+    token = with_session_id(claims)
+    sealed_at, expires = moment(claims, "iat") or 0.0, moment(claims, "exp")
+    for claim in SEAL:
+        token.pop(claim, None)
+    nested, ends = nested_claims(token), absolute_end(token, lifetime)
+    quiet = opened.newest and expires is not None and not token.get("error") and _FLAT_IN_SESSION.isdisjoint(nested)
+    return Contents(
+        token, opened.newest, nested, key_of(token["session_id"]), sealed_at + lifetime.roll_after, expires,
+        _FOR_EVER if ends is None else ends, refresh_at(token, options), quiet,
+    )  # fmt: skip
+
+
+def absolute_end(token: JWT, lifetime: Lifetime) -> float | None:
+    """When the session is over by ``absolute_max_age``."""
+    longest = lifetime.absolute_max_age
+    signed_in_at = None if longest is None else moment(token, "signed_in_at")
+    return None if signed_in_at is None or longest is None else signed_in_at + longest

@@ -14,6 +14,7 @@ _CACHE_HEADERS = frozenset(
     {b"cache-control", b"cdn-cache-control", b"cloudflare-cdn-cache-control", b"surrogate-control"}
 )
 _LENGTHS = frozenset(map(len, (*_CACHE_HEADERS, b"vary")))
+_VARY = (b"vary", b"cookie")
 _VARYING = frozenset((b"cookie", b"*"))
 _SHARED = re.compile(rb"\s*(?:public|s-maxage\s*=[^,]*)\s*(?:,|\Z)", re.IGNORECASE)
 
@@ -25,10 +26,11 @@ def amended(message: Message, cookies: Sequence[bytes], *, carried: bool) -> Mes
     ``vary: cookie``, and never ``public`` or ``s-maxage``.
     """
     given: list[Any] = list(message.get("headers") or ())
-    counts = (cookies or carried) and message["type"] != "websocket.accept"
+    counts = (carried or cookies) and message["type"] != "websocket.accept"
     if counts and not cookies and _LENGTHS.isdisjoint([len(item[0]) for item in given]):
         # Nearly always. Most headers are told apart by their names' lengths alone.
-        return {**message, "headers": [*given, (b"vary", b"cookie")]}
+        given.append(_VARY)
+        return {**message, "headers": given}
     headers: Headers = [(bytes(name), bytes(value)) for name, value in given]
     if counts:
         told = [name.lower() for name, _ in headers]
@@ -37,7 +39,7 @@ def amended(message: Message, cookies: Sequence[bytes], *, carried: bool) -> Mes
         if cookies:
             headers.append((b"cache-control", b"private, no-store"))
         if b"vary" not in told or not _varies(headers):
-            headers.append((b"vary", b"cookie"))
+            headers.append(_VARY)
     if cookies:
         headers += [(b"set-cookie", cookie) for cookie in cookies]
     return {**message, "headers": headers}

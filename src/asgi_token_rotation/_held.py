@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._claims import copy_of, rebased
-from ._contents import Contents, contents_of
+from ._contents import Contents, absolute_end, contents_of
 from ._cookies.jwe import Opened
 from ._cookies.session_cookie import SessionCookie
 from ._log import logger, where
+from ._mistakes import look_at_mark
 from ._parts import Parts
-from ._present import presented
-from ._rotation.policy import moment, refresh_at, session_error
-from ._rotation.rotator import Rotator, Standing
+from ._present import default_session
+from ._rotation.policy import refresh_at, session_error
+from ._rotation.rotator import Standing
 from ._rotation.sealing import key_of, session_name
 from .errors import CookieTooLargeError, StoreError
 from .types import JWT, Event, EventName, FailureKind, Session
@@ -21,41 +22,37 @@ from .types import JWT, Event, EventName, FailureKind, Session
 FRESH_LOOK = 1.0  # seconds for which a look at the record is good enough for a cookie write
 
 
+def unpacked(parts: Parts, opened: Opened) -> Contents:
+    """What the cookie holds, worked out at its first reading."""
+    contents = opened.contents = contents_of(opened, options=parts.options, lifetime=parts.lifetime)
+    look_at_mark(parts, contents.token)
+    return contents
+
+
+def goes_on_as_it_came(parts: Parts, contents: Contents) -> bool:
+    """Whether nothing is to be said, written or waited for."""
+    now = parts.tools.clock()
+    if not contents.quiet or now >= contents.rolls_at:
+        return False
+    return parts.rotator.is_current(contents.token, key=contents.key, due_at=contents.due_at, now=now)
+
+
 class HeldCookie:
     """What was in the cookie, and whether it is written. ``names`` are those of ours that the request carried."""
 
-    contents: Contents | None = None
-    names: Sequence[bytes] = ()
-    _newest = False
-
-    def __init__(self, parts: Parts, cookie: SessionCookie) -> None:
+    def __init__(
+        self, parts: Parts, cookie: SessionCookie, *, names: Sequence[bytes], contents: Contents | None
+    ) -> None:
+        self.names = names
+        self.contents = contents
         self._cookie = cookie
         self._lifetime = parts.lifetime
-        self._options = parts.options
         self._clock = parts.tools.clock
 
     @property
     def generation(self) -> int:
         """The generation that the browser presented; -1 for none."""
         return -1 if self.contents is None else self.contents.token["generation"]
-
-    def take(self, opened: Opened | None, *, names: list[bytes], now: float) -> JWT | None:
-        """The token of the cookie that came, without what the seal set; None where there is none that is valid."""
-        self.names = names
-        if opened is None:
-            return None
-        contents = contents_of(opened, options=self._options, lifetime=self._lifetime)
-        token = contents.token
-        end = None if self._lifetime.absolute_max_age is None else self._absolute_end(token)
-        if end is not None and now >= end:
-            return None
-        self.contents, self._newest = contents, opened.newest
-        return token
-
-    def is_current(self, rotator: Rotator) -> bool:
-        """Whether its token is served as it is, without any wait."""
-        contents = self.contents
-        return contents is not None and rotator.is_current(contents.token, key=contents.key, due_at=contents.due_at)
 
     def copy(self, token: JWT) -> JWT:
         """A copy of the token for the application, which may change it."""
@@ -68,7 +65,7 @@ class HeldCookie:
     def differs(self, token: JWT, *, rolls: bool) -> bool:
         """Whether the cookie is to be written: its token changed, a newer secret is there, or ``update_age`` passed."""
         contents = self.contents
-        if contents is None or not self._newest or (token is not contents.token and token != contents.token):
+        if contents is None or not contents.newest or (token is not contents.token and token != contents.token):
             return True
         return rolls and self._clock() >= contents.rolls_at
 
@@ -89,13 +86,8 @@ class HeldCookie:
         kept = None if self.contents is None else self.contents.expires
         if kept is not None and not (rolls and self.differs(token, rolls=rolls)):
             return kept
-        rolled, end = now + self._lifetime.max_age, self._absolute_end(token)
+        rolled, end = now + self._lifetime.max_age, absolute_end(token, self._lifetime)
         return rolled if end is None else min(rolled, end)
-
-    def _absolute_end(self, token: JWT) -> float | None:
-        longest = self._lifetime.absolute_max_age
-        signed_in_at = None if longest is None else moment(token, "signed_in_at")
-        return None if signed_in_at is None or longest is None else signed_in_at + longest
 
 
 class HeldToken:
@@ -133,15 +125,17 @@ class HeldToken:
         rolls, contents, session = self.rolls, self.cookie.contents, None
         if contents is not None and token is contents.token and not self.cookie.differs(token, rolls=rolls):
             self._as_it_came = token
-            session = contents.session() if self.kind is None else None
+            session = contents.session() if self.kind is None and contents.quiet else None
         if session is None:
             expires, due_at = self.cookie.expires(token, rolls=rolls), refresh_at(token, self._parts.options)
-            session = presented(token, error=self.error, expires=expires, due_at=due_at)
+            session = Session(default_session(token, expires=expires, due_at=due_at), error=self.error)
         return session
 
-    def keep(self, token: JWT) -> None:
-        """Go on with the token that was presented: it is the newest."""
+    def keep(self, token: JWT, *, unchanged: bool = False) -> None:
+        """Go on with the token that was presented: it is the newest. ``unchanged``: there is nothing to write for it."""
         self.token = self._base = token
+        if unchanged:
+            self._as_it_came = token
 
     def take(self, standing: Standing, token: JWT) -> bool:
         """Go on with what the session stands at for the token that was presented; False where there is none."""

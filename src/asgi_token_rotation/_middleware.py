@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable
 from typing import Unpack
 
-from starlette.requests import HTTPConnection
-
 from ._checks import check_middleware
+from ._cookies import chunks
 from ._lifespan import lifespan
 from ._per_route import PER_ROUTE, serves_one_route
 from ._runtime import TokenRotation, TokenRotationOptions
@@ -16,6 +16,7 @@ from ._visit import SCOPE_KEY
 from .errors import ConfigurationError
 from .types import ASGIApp, Message, Receive, Scope, Send
 
+_CONNECTIONS = ("http", "websocket")
 _FIRST_MESSAGES = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
@@ -37,34 +38,39 @@ class TokenRotationMiddleware:
                 raise
             self.app = refusing(error)
             self.rotation = TokenRotation(secret=secrets.token_hex(32), skip=lambda _: True)  # stands in until the end
+        self._visit = self.rotation.visit
+        self._skip = self.rotation.skip
+        self._base_path = self.rotation.base_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, by the ASGI specification."""
+        if scope["type"] not in _CONNECTIONS or SCOPE_KEY in scope or (self._skip is not None and self._skip(scope)):
+            await self._leave_alone(scope, receive, send)
+            return
+        visit = self._visit(scope)
+
+        # Not async: what the server's send answers is passed on, without a coroutine of ours around it.
+        def send_with_cookie(message: Message) -> Awaitable[None]:
+            if visit.committed or message["type"] not in _FIRST_MESSAGES:
+                return send(message)
+            return visit.commit(message, send)
+
+        if self._base_path in scope["path"] and (endpoint := self.rotation.endpoint(scope)) is not None:
+            await endpoint(visit, receive, send_with_cookie)
+            return
+        crumbs = chunks.crumbs(scope["headers"])
+        if (crumbs or scope["type"] == "websocket") and (contents := visit.arrives(crumbs)) is not None:
+            await visit.go_on(contents)
+        await self.app(scope, receive, send_with_cookie)
+        visit.leave()
+
+    async def _leave_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
         rotation = self.rotation
         if scope["type"] == "lifespan":
             await lifespan(self.app, scope, receive, send, drain=rotation.drain, shutdown=rotation.aclose)
             return
-        if scope["type"] not in ("http", "websocket") or SCOPE_KEY in scope or rotation.skips(scope):
-            rotation.pass_by(scope)
-            await self.app(scope, receive, send)
-            return
-
-        visit = rotation.visit(scope, HTTPConnection)
-
-        async def send_with_cookie(message: Message) -> None:
-            if message["type"] in _FIRST_MESSAGES and not visit.committed:
-                message = visit.commit_unchanged(message) or await visit.commit(message)
-            await send(message)
-
-        endpoint = rotation.endpoint(scope)
-        if endpoint is not None:
-            await endpoint(visit, receive, send_with_cookie)
-            return
-        token = visit.presented()
-        if token is not None:
-            await visit.go_on(token)
-        await self.app(scope, receive, send_with_cookie)
-        visit.leave()
+        rotation.pass_by(scope)
+        await self.app(scope, receive, send)
 
 
 def _rotation(app: ASGIApp, rotation: TokenRotation | None, options: TokenRotationOptions) -> TokenRotation:

@@ -38,18 +38,29 @@ def check_sign_in(sign_in: SignIn) -> None:
 def look_at_anonymous(parts: Parts, scope: Scope, *, names: Collection[bytes]) -> None:
     """Why a request may have no session although its sender believes in one. ``names``: its cookies that are ours."""
     once = parts.once
-    if scope["type"] == "websocket" and (origin := header(scope, b"origin")) is not None:
-        if not parts.origins.accepts(origin, scope):
-            once.warn("foreign socket", f"A WebSocket came from {_shown(origin)}: {_FOREIGN_SOCKET}")
-        return
     if names:
         if once.first("unreadable", LOOKS_AT_SEALS):
             cookie = parts.cookie(scope)
-            opened, _ = cookie.read(scope["headers"], now=0.0)  # by a clock at which nothing has expired
+            opened, _ = cookie.read(chunks.crumbs(scope["headers"]), now=0.0)  # by a clock at which nothing has expired
             if opened is None:
                 once.warn("unreadable", _UNREADABLE)
     elif once.first("other name", LOOKS_AT_NAMES):
         _look_for_other_names(parts, scope)
+
+
+def foreign_socket(parts: Parts, scope: Scope) -> bool:
+    """Whether a WebSocket comes from a page that is neither ours nor trusted: then it gets no session."""
+    origin = header(scope, b"origin")
+    if origin is None or parts.origins.accepts(origin, scope):
+        return False
+    parts.once.warn("foreign socket", f"A WebSocket came from {_shown(origin)}: {_FOREIGN_SOCKET}")
+    return True
+
+
+def look_at_mark(parts: Parts, token: JWT) -> None:
+    """Whether another process rotated the session, whose store this one does not see."""
+    if parts.mark is not None and token.get("rotated_by", parts.mark) != parts.mark:
+        parts.once.warn("other process", _OTHER_PROCESS)
 
 
 def _look_for_other_names(parts: Parts, scope: Scope) -> None:
@@ -139,6 +150,16 @@ def watched_answers(callbacks: Callbacks) -> Callbacks:
     )
 
 
+def warn_of_a_missing_return(parts: Parts) -> None:
+    """The ``jwt`` callback answered None at a sign-in."""
+    parts.once.warn("no token", _ENDED_AT_ONCE)
+
+
+def warn_of_own_rotation(parts: Parts) -> None:
+    """The ``jwt`` callback changed the token set."""
+    parts.once.warn("own rotation", _OWN_ROTATION)
+
+
 def look_at_nested(parts: Parts) -> None:
     """A second runtime found a visit of another one around itself."""
     parts.once.warn("nested", _NESTED)
@@ -199,4 +220,17 @@ _NO_EXPIRY = (
 _NESTED = (
     "A TokenRotationMiddleware runs inside of another one that has its own TokenRotation, and does nothing: one request has"
     " one session. Remove one of them, or hand the same rotation= to both."
+)
+_OTHER_PROCESS = (
+    "A cookie was rotated by another process (another worker, or this one before a restart), but the store is memory://,"
+    ' which each process has for itself: rotations get lost. Use store="sqlite:///path.db" on one host, or'
+    ' store="redis://…" on several.'
+)
+_ENDED_AT_ONCE = (
+    "The jwt callback answered None at a sign-in, which ends the session before it began: expected the token. Return"
+    " params.token, also where there is nothing to add."
+)
+_OWN_ROTATION = (
+    "The jwt callback changed the token set itself; that was published as a rotation. Give the provider a refresh"
+    " function instead: it is called once, however many requests there are."
 )

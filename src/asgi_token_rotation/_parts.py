@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ._cookies.session_cookie import SessionCookie
 from ._log import Once
@@ -28,6 +29,7 @@ class Parts:
     lifetime: Lifetime
     emit: Callable[[Event], None]
     tools: Tools
+    connect: Callable[[Scope], Any]  # makes the connection object that callbacks get
     state_key: str
     mark: str | None  # of this process, where the store is not shared
     once: Once = field(default_factory=Once)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from ._claims import FLAT, copied
 from ._rotation.policy import moment
-from .types import JWT, Session
+from .types import JWT
 
 _USER = (("name", "name"), ("email", "email"), ("image", "picture"))
 
@@ -22,26 +21,29 @@ def iso(seconds: float) -> str | None:
         return None
 
 
-def presented(token: JWT, *, error: str | None, expires: float, due_at: float | None) -> Session:
-    """The default session: ``user`` and ``expires`` as NextAuth has them, and ``error`` if any.
+def default_session(token: JWT, *, expires: float, due_at: float | None) -> dict[str, Any]:
+    """What the default session of a token without an error holds: ``user`` and ``expires`` as NextAuth has them.
 
     When known, also ``accessTokenExpires`` and, by ``due_at``, ``refreshAt``: when a client should come back.
     """
-    user = {key: copied(token[claim]) for key, claim in _USER if claim in token}
-    session = Session(user=user, expires=iso(expires), error=error)
-    for key, when in (("accessTokenExpires", moment(token, "expires_at")), ("refreshAt", due_at)):
-        text = None if when is None else iso(when)
-        if text is not None:
-            session[key] = text
+    user: dict[str, Any] = {}
+    for key, claim in _USER:
+        if claim in token:
+            user[key] = copied(token[claim])
+    session = {"user": user, "expires": iso(expires)}
+    access_token_expires = moment(token, "expires_at")
+    if access_token_expires is not None and (text := iso(access_token_expires)) is not None:
+        session["accessTokenExpires"] = text
+    if due_at is not None and (text := iso(due_at)) is not None:
+        session["refreshAt"] = text
     return session
 
 
 def shows(value: Any, secret: str) -> bool:
     """Whether a secret stands anywhere in a session, whole."""
+    items: Any = value
     if isinstance(value, dict):
-        items: Collection[Any] = cast("dict[str, Any]", value).values()
-    elif isinstance(value, (list, tuple)):
-        items = cast("Collection[Any]", value)
-    else:
+        items = items.values()
+    elif not isinstance(value, (list, tuple)):
         return bool(value == secret)
     return secret in items or True in [shows(item, secret) for item in items if item.__class__ not in FLAT]

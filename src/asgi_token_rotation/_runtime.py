@@ -40,12 +40,12 @@ from ._rotation.rotator import Rotator
 from ._rotation.sealing import RecordSeal
 from ._rotation.single_flight import PerLoop, Tasks
 from ._user_code import UserCode
-from ._visit import SCOPE_KEY, SKIPPED_KEY, Visit, hide_session
+from ._visit import SCOPE_KEY, SKIPPED_KEY, Visit
 from .options import CookieOptions, Lifetime, Pages, RefreshOptions
 from .providers._calls import ProviderCalls
 from .providers.base import Provider
 from .stores import MemoryStore, Store
-from .types import JWT, Callbacks, Dialect, Events, RefreshFunction, Scope
+from .types import JWT, Callbacks, Dialect, Events, RefreshFunction, Scope, Session
 
 COUNTED = ("store_failures", "refreshes_alone", "rotations_unpublished", "take_overs")
 RECORD_SLACK = 60.0  # seconds for which a record outlives the last cookie that it may be needed for
@@ -84,6 +84,7 @@ class TokenRotation:
     """
 
     base_path: str  # where the endpoints live; for integrations
+    skip: Callable[[Scope], bool] | None  # no cookie work at all; for the middleware
 
     def __init__(
         self,
@@ -121,7 +122,7 @@ class TokenRotation:
         check_clock(clock)
         check_addresses(public_url=public_url, trusted_origins=trusted_origins, base_path=base_path, cookie=cookie)
         warn_of_durations(refresh_options, lifetime)
-        self.base_path, self._skip, self._shutdown_wait = base_path, skip, refresh_options.shutdown_wait
+        self.base_path, self.skip, self._shutdown_wait = base_path, skip, refresh_options.shutdown_wait
         self._store, self._owns_store = opened_store(store, clock=clock)
         self._tasks = tasks = PerLoop(Tasks)
         origins = Origins(public_url=public_url, trusted_origins=trusted_origins)
@@ -138,17 +139,13 @@ class TokenRotation:
         self._parts = Parts(
             origins=origins, secure_cookie=session_cookie(secure=True), plain_cookie=session_cookie(secure=False),
             rotator=rotator, code=UserCode(callbacks), options=refresh_options, lifetime=lifetime, emit=emit, tools=tools,
-            state_key=state_key, mark=mark,
+            connect=Router.connect, state_key=state_key, mark=mark,
         )  # fmt: skip
         self._router = Router(
             base_path=base_path, origins=origins, providers=by_id, callbacks=watched_answers(callbacks), pages=pages,
             secrets=keys, cookie=cookie, dialect=dialect, flows=calls.flows, clock=clock,
             backchannel=_backchannel(calls, rotator, store=self._store, secrets=keys, lifetime=lifetime, clock=clock),
         )  # fmt: skip
-
-    def skips(self, scope: Scope) -> bool:
-        """Whether the application wants no cookie work for this connection."""
-        return self._skip is not None and self._skip(scope)
 
     def pass_by(self, scope: Scope) -> None:
         """Note why this connection is left alone: ``skip`` said so, or another visit is there. For the middleware."""
@@ -157,16 +154,14 @@ class TokenRotation:
         visit = scope.get(SCOPE_KEY)
         if visit is None:
             scope[SKIPPED_KEY] = True
-            hide_session(scope, state_key=self._parts.state_key)
+            _hide_session(scope, state_key=self._parts.state_key)
         elif not visit.belongs_to(self._parts):
             look_at_nested(self._parts)
 
-    def visit(self, scope: Scope, connect: Callable[[Scope], Any]) -> Visit:
-        """The hold of one connection on its session, noted in the scope. For the middleware and integrations.
-
-        ``connect`` makes the connection object that callbacks get, where they are called.
-        """
-        return Visit(self._parts, scope, connect)
+    @property
+    def visit(self) -> Callable[[Scope], Visit]:
+        """Makes the hold of a connection on its session, noted in the scope. For the middleware."""
+        return partial(Visit, self._parts)
 
     def endpoint(self, scope: Scope) -> Endpoint | None:
         """What answers this request, if its path is under ``base_path``. For the middleware and integrations."""
@@ -195,6 +190,13 @@ class TokenRotation:
         await self._calls.aclose()
         if self._owns_store:
             await self._store.aclose()
+
+
+def _hide_session(scope: Scope, *, state_key: str) -> None:
+    """Take out another request's session where a skipped one shares its state (asgi-lifespan has one for all)."""
+    state = scope.get("state")
+    if state and isinstance(state.get(state_key), Session):
+        scope["state"] = {key: value for key, value in state.items() if key != state_key}
 
 
 def _refresh_for(

@@ -76,7 +76,7 @@ def _visit_of(connection: HasScope | Mapping[str, Any]) -> Visit:
     notes = cast("Mapping[str, object]", scope)
     visit = notes.get(SCOPE_KEY)
     if isinstance(visit, Visit):
-        return visit
+        return visit.again(notes)
     if notes.get(SKIPPED_KEY):
         raise MiddlewareMissingError(
             "No session here: skip= told the middleware to leave this request alone. Let skip answer False for this path,"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
+from types import CoroutineType
 from typing import Any
 
+from . import _mistakes
 from ._claims import new_token, token_set_changed
+from ._contents import Contents
+from ._cookies import chunks
 from ._headers import amended
-from ._held import HeldCookie, HeldToken
+from ._held import HeldCookie, HeldToken, goes_on_as_it_came, unpacked
 from ._log import logger, where
-from ._mistakes import check_sign_in, look_at_address, look_at_anonymous
-from ._origins import header
 from ._parts import Parts
 from ._rotation.policy import expired
+from ._user_code import jwt_params, session_params, settled
 from .errors import NotSignedInError, RefreshError, ResponseStartedError, StoreError
-from .types import JWT, Message, Scope, Session, SignIn
+from .types import JWT, Message, Scope, Send, Session, SignIn
 
 SCOPE_KEY = "asgi_token_rotation"
 SKIPPED_KEY = "asgi_token_rotation.skipped"  # in the scope of a request that ``skip`` told us to leave alone
@@ -27,16 +30,18 @@ class Visit:
     It puts itself and the session into the scope, which is never copied: outer middlewares read theirs from it.
     """
 
-    __slots__ = ("_connect", "_connection", "_holds", "_parts", "committed", "scope", "session")
+    # What a request begins with stands here: most requests change little of it.
+    committed = False
+    _connection: Any = None
+    _names: Sequence[bytes] = ()  # of the cookies of ours that the request carried
+    _arrived: Contents | None = None  # what they held
+    _keeps = False  # the session goes on with just that
+    _holds: HeldToken | None = None  # made where there is more to hold
 
-    def __init__(self, parts: Parts, scope: Scope, connect: Callable[[Scope], Any]) -> None:
+    def __init__(self, parts: Parts, scope: Scope) -> None:
+        self._parts = parts
         self.scope: Scope = scope
         self.session: Session = Session()
-        self.committed: bool = False
-        self._parts = parts
-        self._connect = connect
-        self._connection: Any = None
-        self._holds: HeldToken | None = None  # made when there is something to hold
         scope[SCOPE_KEY] = self
         state = scope.get("state")
         if state is None or parts.state_key in state:
@@ -53,52 +58,77 @@ class Visit:
     @property
     def token(self) -> JWT | None:
         """The current claims, after refresh and callbacks."""
-        return None if self._holds is None else self._holds.token
+        if self._holds is not None:
+            return self._holds.token
+        return self._arrived.token if self._keeps and self._arrived is not None else None
 
     @property
     def _held(self) -> HeldToken:
         if self._holds is None:
-            self._holds = HeldToken(self._parts, HeldCookie(self._parts, self._parts.cookie(self.scope)))
+            parts, arrived = self._parts, self._arrived
+            cookie = HeldCookie(parts, parts.cookie(self.scope), names=self._names, contents=arrived)
+            self._holds = HeldToken(parts, cookie)
+            if self._keeps and arrived is not None:
+                self._holds.keep(arrived.token, unchanged=True)
         return self._holds
 
     def belongs_to(self, parts: Parts) -> bool:
         """Whether it is a visit of the runtime that has these parts."""
         return self._parts is parts
 
-    def polls(self) -> None:
-        """This request is a poll: it does not keep an idle session alive."""
-        self._held.polls = True
-
     def read(self) -> JWT | None:
         """The token of the cookie, as far as this process knows of it: no callbacks, no refresh, no wait."""
-        token = self._cookie_token()
-        if token is not None:
-            self._held.take(self._parts.rotator.glance(token), token)
+        contents = self.arrives(chunks.crumbs(self.scope["headers"]))
+        if contents is not None:
+            self._held.take(self._parts.rotator.glance(contents.token), contents.token)
         return self.token
 
-    def presented(self) -> JWT | None:
-        """The token of the cookie, as it came; None for an anonymous request."""
-        token = self._cookie_token()
-        if token is None:
-            look_at_anonymous(self._parts, self.scope, names=() if self._holds is None else self._holds.cookie.names)
-        return token
+    def arrives(self, crumbs: list[bytes]) -> Contents | None:
+        """What the request's cookie holds, as it came; None for an anonymous request."""
+        scope, parts = self.scope, self._parts
+        if scope["type"] == "websocket" and _mistakes.foreign_socket(parts, scope):
+            return None
+        now = parts.tools.clock()
+        opened, self._names = parts.cookie(scope).read(crumbs, now=now)
+        contents: Contents | None = None if opened is None else opened.contents or unpacked(parts, opened)
+        if contents is None or now >= contents.ends:
+            _mistakes.look_at_anonymous(parts, scope, names=self._names)
+            return None
+        self._arrived = contents
+        return contents
 
-    async def open(self) -> None:
-        """The session, refreshed if it is due, and as the callbacks want it."""
-        token = self.presented()
-        if token is not None:
-            await self.go_on(token)
+    async def open(self, *, polls: bool = False) -> None:
+        """The session, refreshed if it is due, and as the callbacks want it. A poll keeps no idle session alive."""
+        contents = self.arrives(chunks.crumbs(self.scope["headers"]))
+        if contents is not None:
+            self._held.polls = polls
+            await self._go_on_anew(contents.token)
 
-    async def go_on(self, token: JWT) -> None:
-        """As ``open``, with the token that was ``presented``."""
-        held, rotator = self._held, self._parts.rotator
-        if held.cookie.is_current(rotator):
-            held.keep(token)
-            await self._apply_callbacks(held, token)
+    async def go_on(self, contents: Contents) -> None:
+        """As ``open``, with what ``arrives``: in few steps where the session is to go on as it came, as nearly always."""
+        if self._holds is not None or not goes_on_as_it_came(self._parts, contents):
+            await self._go_on_anew(contents.token)
             return
-        standing = await rotator.ensure(token)
-        if held.take(standing, token):
-            await self._apply_callbacks(held, self._signed_in())
+        self._keeps = True
+        code, token, copy = self._parts.code, contents.token, contents.copy()
+        callbacks = code.callbacks
+        if callbacks.jwt is not None:
+            called: Any = callbacks.jwt(jwt_params(copy, self._connected()))
+            answer: Any = await (called if called.__class__ is CoroutineType else settled(called))
+            if answer != token or self._holds is not None:  # it changed the token, or called one of the helpers
+                await self._go_on_as(code.judged(answer, token), token)
+                return
+        session = contents.session()
+        if callbacks.session is not None:
+            called = callbacks.session(session_params(session, copy, self._connected()))
+            answer = await (called if called.__class__ is CoroutineType else settled(called))
+            session = code.shown(answer, default=session, token=token)
+        self._hand_out(session)
+
+    async def _go_on_anew(self, token: JWT) -> None:
+        standing = await self._parts.rotator.ensure(token)
+        if self._held.take(standing, token):
+            await self._apply_callbacks(self._signed_in())
         elif standing.stale and self._parts.options.on_stale == "end_session":
             await self._parts.rotator.end(token, reason="stale_cookie")
 
@@ -112,8 +142,8 @@ class Visit:
     ) -> Session:
         """Begin a session, in place of the one that was there. CookieTooLargeError where it does not fit."""
         self._must_not_have_started("sign_in")
-        check_sign_in(sign_in)
-        look_at_address(self._parts, self.scope)
+        _mistakes.check_sign_in(sign_in)
+        _mistakes.look_at_address(self._parts, self.scope)
         now = self._parts.tools.clock()
         session_id = secrets.token_urlsafe(32)
         token = new_token(sign_in.user, sign_in.tokens, provider=provider, session_id=session_id, now=now)
@@ -128,7 +158,7 @@ class Visit:
         if self.token is not None:
             await self._parts.rotator.end(self.token, reason="replaced")
         if answer is None:
-            self._parts.once.warn("no token", ENDED_AT_ONCE)
+            _mistakes.warn_of_a_missing_return(self._parts)
             return self._become_anonymous(clear=True)
         self._held.begin(answer)
         self._held.emit("sign_in", answer, user=sign_in.user, account=account)
@@ -138,7 +168,7 @@ class Visit:
         """Run the ``jwt`` callback with ``trigger="update"``, and publish what it changed."""
         self._must_not_have_started("update_session")
         token = self._signed_in()
-        if not self._parts.code.has_jwt:
+        if self._parts.code.callbacks.jwt is None:
             return self.session
         answer = await self._parts.code.jwt(token, trigger="update", session=data, connection=self._connected())
         if answer is None:
@@ -167,8 +197,8 @@ class Visit:
         if not self._held.take(standing, token):
             self._hand_out(Session())
             raise NotSignedInError("The session has ended, or its cookie is older than what is still served.")
-        if self.token is not token and not self.committed:
-            await self._apply_callbacks(self._held, self._signed_in())
+        if self.token is not token and not self.committed and self.scope is not None:
+            await self._apply_callbacks(self._signed_in())
         current = self._signed_in()
         access_token = current.get("access_token")
         useless = (
@@ -178,45 +208,34 @@ class Visit:
             raise RefreshError(code=self._held.error or "RefreshUnavailable")
         return access_token
 
-    def commit_unchanged(self, message: Message) -> Message | None:
-        """As ``commit``, where the cookie stays as it is, and so there is nothing to wait for; else None."""
-        held = self._holds
-        if held is not None and held.changes_cookie():
-            return None
+    def commit(self, message: Message, send: Send) -> Awaitable[None]:
+        """Send the response's first message, with what is to be said about the cookie. After it, nothing can change."""
+        if self._holds is not None and self._holds.changes_cookie():
+            return self._commit(message, send)
         self.committed = True
-        return message if held is None or not held.cookie.names else amended(message, (), carried=True)
+        return send(amended(message, (), carried=True) if self._names else message)
 
-    async def commit(self, message: Message) -> Message:
-        """The response's first message with what is to be said about the cookie. After it, nothing can change."""
+    async def _commit(self, message: Message, send: Send) -> None:
         self.committed = True
-        lines, carried = await self._held.lines(), bool(self._held.cookie.names)
-        return amended(message, lines, carried=carried) if lines or carried else message
+        lines, carried = await self._held.lines(), bool(self._names)
+        await send(amended(message, lines, carried=carried) if lines or carried else message)
 
     def leave(self) -> None:
         """The application is done. Without the circle of scope and visit the memory is free at once, while it is warm."""
-        self._connection, self.scope = None, self.scope.copy()
-        del self.scope[SCOPE_KEY]
+        self._connection = self.scope = None
 
-    def _cookie_token(self) -> JWT | None:
-        if self.scope["type"] == "websocket":
-            origin = header(self.scope, b"origin")
-            if origin is not None and not self._parts.origins.accepts(origin, self.scope):
-                return None
-        parts = self._parts
-        now, cookie = parts.tools.clock(), parts.cookie(self.scope)
-        opened, names = cookie.read(self.scope["headers"], now=now)
-        if not names:
-            return None
-        if self._holds is None:
-            self._holds = HeldToken(parts, HeldCookie(parts, cookie))
-        token = self._holds.cookie.take(opened, names=names, now=now)
-        mark = parts.mark
-        if token is not None and mark is not None and token.get("rotated_by", mark) != mark:
-            parts.once.warn("other process", OTHER_PROCESS)
-        return token
+    def again(self, scope: Scope) -> Visit:
+        """The visit for somebody who has its scope, maybe when the application is done already."""
+        if self.scope is None:
+            self.scope = scope
+        return self
 
-    async def _apply_callbacks(self, held: HeldToken, token: JWT) -> None:
-        answer = await self._parts.code.jwt(token, copy=held.cookie.copy(token), connection=self._connected())
+    async def _apply_callbacks(self, token: JWT) -> None:
+        copy = self._held.cookie.copy(token)
+        await self._go_on_as(await self._parts.code.jwt(token, copy=copy, connection=self._connected()), token)
+
+    async def _go_on_as(self, answer: JWT | None, token: JWT) -> None:
+        """Go on with what the ``jwt`` callback made of the token; None ends the session."""
         if answer is None:
             await self._end("jwt_callback")
             return
@@ -225,12 +244,12 @@ class Visit:
         if answer is None:
             self._become_anonymous(clear=False)
             return
-        held.token = answer
+        self._held.token = answer
         await self._show()
 
     async def _publish_own(self, token: JWT, answer: JWT) -> JWT | None:
         """Publish the token set that a ``jwt`` callback brought; None where the session ended meanwhile."""
-        self._parts.once.warn("own rotation", OWN_ROTATION)
+        _mistakes.warn_of_own_rotation(self._parts)
         try:
             self._held.published(await self._parts.rotator.update(token, answer))
         except NotSignedInError:
@@ -250,12 +269,13 @@ class Visit:
     def _connected(self) -> Any:
         """The connection that callbacks get: one object for the whole request."""
         if self._connection is None:
-            self._connection = self._connect(self.scope)
+            self._connection = self._parts.connect(self.scope)
         return self._connection
 
     def _hand_out(self, session: Session) -> Session:
         self.session = session
-        self.scope["state"][self._parts.state_key] = session
+        if self.scope is not None:
+            self.scope["state"][self._parts.state_key] = session
         return session
 
     def _become_anonymous(self, *, clear: bool) -> Session:
@@ -276,25 +296,3 @@ class Visit:
             raise ResponseStartedError(
                 f"{helper} was called after the response had started, so the cookie can't change. Call it earlier."
             )
-
-
-def hide_session(scope: Scope, *, state_key: str) -> None:
-    """Take out another request's session where a skipped one shares its state (asgi-lifespan has one for all)."""
-    state = scope.get("state")
-    if state and isinstance(state.get(state_key), Session):
-        scope["state"] = {key: value for key, value in state.items() if key != state_key}
-
-
-OTHER_PROCESS = (
-    "A cookie was rotated by another process (another worker, or this one before a restart), but the store is memory://,"
-    ' which each process has for itself: rotations get lost. Use store="sqlite:///path.db" on one host, or'
-    ' store="redis://…" on several.'
-)
-ENDED_AT_ONCE = (
-    "The jwt callback answered None at a sign-in, which ends the session before it began: expected the token. Return"
-    " params.token, also where there is nothing to add."
-)
-OWN_ROTATION = (
-    "The jwt callback changed the token set itself; that was published as a rotation. Give the provider a refresh"
-    " function instead: it is called once, however many requests there are."
-)

@@ -1,7 +1,4 @@
-"""The words: what the application hands in, and what it gets back.
-
-Everything here is data. Times are seconds since the epoch, durations seconds, sizes bytes.
-"""
+"""The words: what the application hands in, and what it gets back. Times are seconds since the epoch, sizes bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +44,8 @@ class Session(dict[str, Any]):
     __slots__ = ("_error",)
 
     def __init__(self, *args: Any, error: str | None = None, **claims: Any) -> None:
-        super().__init__(*args, **claims)
+        if args or claims:  # most are empty at first
+            super().__init__(*args, **claims)
         self._error = error
         if error is not None:
             self["error"] = error

@@ -33,7 +33,7 @@ def sealed(claims: dict[str, Any], *, expires: float = NOW + 3600, secret: str =
 
 def read(reader: SessionCookie, value: bytes, *, now: float = NOW) -> Opened | None:
     """What a request with the cookie is opened to."""
-    return reader.read([(b"cookie", NAME.encode() + b"=" + value)], now=now)[0]
+    return reader.read([NAME.encode() + b"=" + value], now=now)[0]
 
 
 def test_seen_again_within_the_seconds() -> None:
@@ -184,11 +184,11 @@ def test_chunks_are_seen_again() -> None:
     writer = cookie()
     lines = writer.write({"sub": "1", "filler": "x" * 5000}, now=NOW, expires=NOW + 3600, present=())
     header = b"; ".join(line.partition(b";")[0] for line in lines)
-    first = writer.read([(b"cookie", header)], now=NOW)[0]
+    first = writer.read([header], now=NOW)[0]
 
     assert len(lines) == 2
     assert first is not None
-    assert writer.read([(b"cookie", header)], now=NOW)[0] is first
+    assert writer.read([header], now=NOW)[0] is first
 
 
 def test_nothing_secret_in_the_repr() -> None:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from asgi_token_rotation._cookies.chunks import Attributes
+from asgi_token_rotation._cookies.chunks import Attributes, crumbs
 from asgi_token_rotation._cookies.jwe import cookie_key_ring
 from asgi_token_rotation._cookies.session_cookie import SessionCookie, session_cookie_for
 from asgi_token_rotation.errors import ConfigurationError, CookieTooLargeError
@@ -22,7 +22,7 @@ def jar_of(claims: dict[str, object], *secrets: str, expires: float = NOW + 100)
 
 
 def claims_in(jar: dict[bytes, bytes], *secrets: str, now: float = NOW) -> dict[str, object] | None:
-    opened, names = cookie(*secrets).read(request(cookie_header(jar)), now=now)
+    opened, names = cookie(*secrets).read(crumbs(request(cookie_header(jar))), now=now)
     assert set(names) == {name for name in jar if name.startswith(NAME.encode())}
     return None if opened is None else opened.claims()
 
@@ -39,10 +39,10 @@ def test_what_is_written_is_read(size: int) -> None:
 
 def test_no_cookie() -> None:
     """A request without a cookie of ours has no token and no names, and the lists are its own."""
-    opened, names = cookie().read(request("a=b"), now=NOW)
+    opened, names = cookie().read(crumbs(request("a=b")), now=NOW)
     assert (opened, names) == (None, [])
     names.append(b"x")
-    assert cookie().read(request("a=b"), now=NOW)[1] == []
+    assert cookie().read(crumbs(request("a=b")), now=NOW)[1] == []
 
 
 def test_over_is_over() -> None:
@@ -61,7 +61,7 @@ def test_the_first_that_opens() -> None:
     expired = keys.seal({"sub": "old"}, now=NOW - 90, expires=NOW - 50).encode()
     for bad in (b"garbage", good[:-3], newer, expired):
         header = b"; ".join((NAME.encode() + b".0=" + bad, NAME.encode() + b"=" + bad, NAME.encode() + b"=" + good))
-        opened, names = cookie().read(request(header), now=NOW)
+        opened, names = cookie().read(crumbs(request(header)), now=NOW)
         assert opened is not None
         assert opened.claims()["sub"] == "good"
         assert names == [NAME.encode() + b".0", NAME.encode()]
@@ -71,7 +71,7 @@ def test_another_secret() -> None:
     """C7: a cookie of a newer secret is not opened, and reading clears nothing; of an older one it is opened as such."""
     jar = jar_of({"sub": "1"}, OTHER)
     assert claims_in(jar, SECRET) is None
-    opened, _ = cookie(SECRET, OTHER).read(request(cookie_header(jar)), now=NOW)
+    opened, _ = cookie(SECRET, OTHER).read(crumbs(request(cookie_header(jar))), now=NOW)
     assert opened is not None
     assert not opened.newest
 
@@ -82,7 +82,7 @@ def test_a_large_cookie_of_authjs() -> None:
     case = next(v for v in vectors("v5", "chunking") if v["id"] == "v5-chunk-large")
     assert case["value_to_store"] == vector["token"]
     jar = {c["name"].encode(): c["value"].encode() for c in case["set_cookies"]}
-    opened, names = cookie(vector["secret"]).read(request(cookie_header(jar)), now=vector["decode_at"])
+    opened, names = cookie(vector["secret"]).read(crumbs(request(cookie_header(jar))), now=vector["decode_at"])
     assert opened is not None
     assert opened.claims() == vector["expected"]["payload"]
     lines = cookie(vector["secret"]).write({"sub": "1"}, now=NOW, expires=NOW + 9, present=names)

@@ -342,7 +342,7 @@ async def test_unknown_provider(method: str) -> None:
 def test_repr_of_a_request() -> None:
     """I7: the repr of a request that is being answered shows neither its password nor its CSRF token."""
     request = Asked(
-        visit=middleware().rotation.visit(scope_of("/"), None),
+        visit=middleware().rotation.visit(scope_of("/")),
         provider=None,
         query={},
         body={"password": "hunter2"},

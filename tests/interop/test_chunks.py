@@ -39,7 +39,7 @@ def written_by_them(node: Node, dialect: Dialect, size: int, jar: Jar) -> None:
 
 
 def read_by_us(dialect: Dialect, jar: Jar) -> tuple[JWT | None, list[bytes]]:
-    opened, names = ours(dialect).read([(b"cookie", jar.header.encode())], now=now())
+    opened, names = ours(dialect).read([jar.header.encode()], now=now())
     return None if opened is None else opened.claims(), names
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, unquote
 
@@ -38,6 +38,7 @@ class Attributes:
     secure: bool
     same_site: Literal["lax", "strict", "none"] = "lax"
     http_only: bool = True
+    _rest: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, value in (("path", self.path), ("domain", self.domain)):
@@ -45,13 +46,14 @@ class Attributes:
                 raise ConfigurationError(
                     f"The cookie's {name} is {value!r}: expected visible ASCII characters without a semicolon."
                 )
+        domain = "" if self.domain is None else f"; Domain={self.domain}"
+        flags = f"{'; HttpOnly' if self.http_only else ''}{'; Secure' if self.secure else ''}"
+        rest = f"{domain}; Path={self.path}{flags}; SameSite={self.same_site.capitalize()}"
+        object.__setattr__(self, "_rest", rest.encode("ascii"))
 
     def suffix(self, max_age: int | None) -> bytes:
         """The attributes as they stand in the line, in Auth.js's order (contract, 2.1). ``max_age`` in seconds."""
-        age = "" if max_age is None else f"; Max-Age={max_age}"
-        domain = "" if self.domain is None else f"; Domain={self.domain}"
-        flags = f"{'; HttpOnly' if self.http_only else ''}{'; Secure' if self.secure else ''}"
-        return f"{age}{domain}; Path={self.path}{flags}; SameSite={self.same_site.capitalize()}".encode("ascii")
+        return self._rest if max_age is None else b"; Max-Age=%d" % max_age + self._rest
 
     def line(self, name: bytes, value: bytes, *, max_age: int | None) -> bytes:
         """One ``Set-Cookie`` value; ``max_age`` None: until the browser closes. CookieError for what could inject."""
@@ -80,7 +82,29 @@ def find(headers: Headers, name: bytes) -> Found:
     the same up to the first chunk that is shorter than the one before (what follows it is stale); then the plain ones.
     None where all values together exceed ``MAX_COOKIE_BYTES``. Names: plain or numbered, ``MAX_NAMES`` at most.
     """
-    return assembled(arrived(headers, name), name)
+    return assembled(arrived(crumbs(headers), name), name)
+
+
+def crumbs(headers: Headers) -> list[bytes]:
+    """The values of all ``cookie`` headers, of which HTTP/2 may have several (RFC 9113, 8.2.3)."""
+    # The common request has no cookie: a look at its headers' lengths is all that it pays.
+    return [value for name, value in headers if len(name) == 6 and name.lower() == b"cookie"]
+
+
+def single(crumb: bytes, name: bytes) -> bytes | None:
+    """The value where the name occurs once only, plainly, and with a value as we and Auth.js write it; else None."""
+    at = crumb.find(name)
+    after = at + len(name)
+    if at < 0 or not crumb.startswith(b"=e", after) or (at and not crumb.startswith(b"; ", at - 2)):
+        return None  # an e: {" in base64url
+    end = crumb.find(b";", after)
+    if end < 0:
+        value = crumb[after + 1 :]
+    elif crumb.find(name, end) < 0:
+        value = crumb[after + 1 : end]
+    else:
+        return None
+    return value if value[-1] > 32 and len(value) <= MAX_COOKIE_BYTES else None
 
 
 def assembled(cookies: list[tuple[bytes, bytes]], name: bytes) -> Found:
@@ -125,7 +149,7 @@ def read_one(headers: Headers, name: bytes) -> str | None:
 
     Percent-decoded as Auth.js does it: the raw value where that fails (contract, 2.1).
     """
-    for suffix, value in arrived(headers, name):
+    for suffix, value in arrived(crumbs(headers), name):
         if not suffix:
             return _percent_decoded(value.decode("latin-1")) if len(value) <= MAX_LINE_BYTES else None
     return None
@@ -168,15 +192,13 @@ def _cut(data: bytes, name_bytes: int, suffix_bytes: int) -> list[tuple[bytes, b
     return [(b".%d" % place, data[at : at + chunk]) for place, at in enumerate(range(0, len(data), chunk))]
 
 
-def arrived(headers: Headers, name: bytes) -> list[tuple[bytes, bytes]]:
+def arrived(crumbs: Iterable[bytes], name: bytes) -> list[tuple[bytes, bytes]]:
     """Suffix and value of each cookie of this name, in order of arrival."""
     found: list[tuple[bytes, bytes]] = []
-    for key, header in headers:
-        # The common request has no cookie of this name: a look at its headers' lengths is all that it pays.
-        if len(key) == 6 and key.lower() == b"cookie":
-            at = header.find(name)
-            if at >= 0:
-                _scan(header, name, at, found)
+    for crumb in crumbs:
+        at = crumb.find(name)
+        if at >= 0:
+            _scan(crumb, name, at, found)
     return found
 
 
@@ -191,9 +213,7 @@ def _scan(header: bytes, name: bytes, at: int, found: list[tuple[bytes, bytes]])
             end = header.find(b";", after)
             end = len(header) if end < 0 else end
             if header.startswith(b"=", after):
-                value = header[after + 1 : end]
-                # What we and Auth.js write begins with an e and has no blanks: {" in base64url.
-                found.append((b"", value if value.startswith(b"e") and value[-1] > 32 else _unquoted(value)))
+                found.append((b"", _unquoted(header[after + 1 : end])))
             else:
                 suffix, equals, value = header[after:end].partition(b"=")
                 suffix = suffix.rstrip(b" \t")

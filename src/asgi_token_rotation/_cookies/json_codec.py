@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 MAX_DEPTH = 100  # of nested arrays and objects; what is deeper could exhaust the stack of whoever walks it
 
 Parser = Callable[[bytes], Any]
+Writer = Callable[[Any], bytes]
 
 _PLAIN = frozenset((str, int, bool, type(None)))
-_FLAT = _PLAIN | {float}
+_JSON = _PLAIN | {float, dict, list, tuple}
 _TWO_TO_63 = 2.0**63
 
 
@@ -21,12 +22,7 @@ def dumps(value: Any) -> bytes:
 
     Raises TypeError for what is not JSON, ValueError for NaN, Infinity, a circle, and nesting beyond ``MAX_DEPTH``.
     """
-    try:
-        text = _encoder.encode(value).encode("utf-8")
-    except UnicodeEncodeError:
-        text = _ascii_encoder.encode(value).encode("ascii")
-    _survey(value)
-    return text
+    return _write(value)
 
 
 def loads(text: bytes) -> Any:
@@ -37,14 +33,50 @@ def loads(text: bytes) -> Any:
     return _parse(text)
 
 
+def write_with_stdlib(value: Any) -> bytes:
+    """The reference, which every faster writer has to agree with, but for how it spells a number."""
+    try:
+        text = _encoder.encode(value).encode("utf-8")
+    except UnicodeEncodeError:
+        text = _ascii_encoder.encode(value).encode("ascii")
+    if not _is_simple(value):
+        _survey(value)
+    return text
+
+
 def parse_with_stdlib(text: bytes) -> Any:
     """The reference, which every faster parser has to agree with."""
     try:
-        value = _decoder.decode(text.decode("utf-8"))
+        string = text.decode("utf-8")
+        value, end = _decoder.raw_decode(string) if string.startswith("{") else (None, -1)
+        if end != len(string):  # blanks around it, or it is no object
+            value = _decoder.decode(string)
     except RecursionError:
         raise ValueError(f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
-    _survey(value)
+    if not _is_simple(value):
+        _survey(value)
     return value
+
+
+def writer(module: str) -> Writer:
+    """A writer on the ``dumps`` of orjson, by its name; the reference where it is not installed.
+
+    orjson takes more than JSON (enums, UUIDs, NaN), and less of it (integers beyond 64 bits, lone surrogates): there the
+    reference has the last word.
+    """
+    try:
+        fast: Writer = importlib.import_module(module).dumps
+    except ImportError:
+        return write_with_stdlib
+
+    def write(value: Any) -> bytes:
+        try:
+            text = fast(value)
+        except TypeError:  # orjson's errors are TypeErrors; the reference knows better, or says it in its own words
+            return write_with_stdlib(value)
+        return text if _is_simple(value) or _survey(value).only_json else write_with_stdlib(value)
+
+    return write
 
 
 def parser(module: str) -> Parser:
@@ -62,7 +94,7 @@ def parser(module: str) -> Parser:
             value = fast(text)
         except ValueError:
             return parse_with_stdlib(text)
-        return parse_with_stdlib(text) if _survey(value) else value
+        return value if _is_simple(value) or not _survey(value).huge else parse_with_stdlib(text)
 
     return parse
 
@@ -72,34 +104,51 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON.")
 
 
-def _survey(value: Any) -> bool:
-    """Whether there is a float so large that it may have been an integer. ValueError beyond ``MAX_DEPTH``."""
-    if value.__class__ is dict and _FLAT.issuperset(map(type, value.values())):  # nearly all tokens
-        return bool(
-            [item for item in value.values() if item.__class__ is float and not -_TWO_TO_63 < item < _TWO_TO_63]
-        )
-    huge = False
-    level: list[Iterable[Any]] = [(value,)]
-    for _ in range(MAX_DEPTH + 1):
-        deeper: list[Iterable[Any]] = []
-        for items in level:
-            for item in items:
-                kind = item.__class__
-                if kind in _PLAIN:
-                    continue
-                if issubclass(kind, float):
-                    huge = huge or not -_TWO_TO_63 < item < _TWO_TO_63
-                elif issubclass(kind, dict):
-                    deeper.append(item.values())
-                elif issubclass(kind, (list, tuple)):
-                    deeper.append(item)
+class _Survey(NamedTuple):
+    """What a walk through a value found."""
+
+    huge: bool  # a float so large that it may have been an integer
+    only_json: bool  # nothing but the types that a parser of JSON makes, and tuples; every number finite
+
+
+def _survey(value: Any) -> _Survey:
+    """Walk through a value. ValueError beyond ``MAX_DEPTH``."""
+    huge, only_json = False, True
+    level = [value]
+    for depth in range(MAX_DEPTH + 1):
+        deeper: list[Any] = []
+        for item in level:
+            kind = item.__class__
+            only_json = only_json and kind in _JSON
+            if issubclass(kind, float):
+                huge = huge or not -_TWO_TO_63 < item < _TWO_TO_63
+            elif issubclass(kind, (dict, list, tuple)):
+                if depth == MAX_DEPTH:
+                    raise ValueError(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+                inner = item.values() if issubclass(kind, dict) else item
+                deeper += [one for one in inner if one.__class__ not in _PLAIN]
         level = deeper
         if not level:
-            return huge
-    raise ValueError(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+            break
+    return _Survey(huge, only_json and not huge)
+
+
+def _is_simple(value: Any) -> bool:
+    """Whether it is an object of texts and small numbers, and of lists and objects of these, as nearly all tokens are."""
+    if value.__class__ is not dict:
+        return False
+    for item in value.values():
+        kind = item.__class__
+        if kind in _PLAIN or (kind is float and -_TWO_TO_63 < item < _TWO_TO_63):
+            continue
+        inner = item if kind is list else item.values() if kind is dict else (item,)
+        if not _PLAIN.issuperset(map(type, inner)):
+            return False
+    return True
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ascii_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _parse = parser("orjson")
+_write = writer("orjson")

@@ -32,6 +32,7 @@ class SeenCookies:
         self._max_bytes = max_bytes
         self._rows: OrderedDict[bytes, _Row] = OrderedDict()
         self._bytes = 0
+        self._look_at = 0.0  # when the oldest row expires, as far as it is known
         self._guard = threading.Lock()  # held for microseconds, so it may be taken in an event loop
 
     def __len__(self) -> int:
@@ -57,21 +58,21 @@ class SeenCookies:
         size = len(value) + 2 * len(opened.plaintext) + ENTRY_BYTES
         if since >= until or size > self._max_bytes:
             return
-        tag = value[-_TAG:]
+        tag, rows = value[-_TAG:], self._rows
         with self._guard:
-            self._drop(self._rows.pop(tag, None))
-            self._rows[tag] = (value, opened, size, since, until)
+            if tag in rows:
+                self._bytes -= rows.pop(tag)[2]
+            rows[tag] = (value, opened, size, since, until)
             self._bytes += size
-            # Two out for one in: so they go sooner than they come, and no request pays for a thousand of them.
-            for _ in range(2):
-                if self._rows and next(iter(self._rows.values()))[4] <= now:
-                    self._drop(self._rows.popitem(last=False)[1])
-            while self._is_full():
-                self._drop(self._rows.popitem(last=False)[1])
+            if now >= self._look_at:
+                self._drop_two_expired(now)
+            while len(rows) > self._max_entries or self._bytes > self._max_bytes:
+                self._bytes -= rows.popitem(last=False)[1][2]
 
-    def _is_full(self) -> bool:
-        return len(self._rows) > self._max_entries or self._bytes > self._max_bytes
-
-    def _drop(self, row: _Row | None) -> None:
-        if row is not None:
-            self._bytes -= row[2]
+    def _drop_two_expired(self, now: float) -> None:
+        # Two out for one in: so they go sooner than they come, and no request pays for a thousand of them.
+        for _ in range(2):
+            self._look_at = next(iter(self._rows.values()))[4]
+            if now < self._look_at or len(self._rows) == 1:
+                break
+            self._bytes -= self._rows.popitem(last=False)[1][2]

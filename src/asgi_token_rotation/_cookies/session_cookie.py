@@ -11,7 +11,7 @@ from asgi_token_rotation._claims import with_session_id
 from asgi_token_rotation.errors import ConfigurationError, CookieTooLargeError, InvalidTokenError
 
 from . import chunks, json_codec
-from .chunks import Attributes, Headers
+from .chunks import Attributes
 from .jwe import KeyRing, Opened, cookie_key_ring
 from .seen import SeenCookies
 
@@ -46,6 +46,7 @@ class SessionCookie:
     ) -> None:
         self._name = name
         self._wire_name = name.encode("ascii")
+        self._present = (self._wire_name,)  # what nearly every signed-in request carries
         self._attributes = attributes
         self._keys = keys
         self._other_keys = tuple(other for other_name, other in accepted if other_name == name)
@@ -63,26 +64,21 @@ class SessionCookie:
         """The full name, prefix included."""
         return self._name
 
-    def read(self, headers: Headers, *, now: float) -> tuple[Opened | None, list[bytes]]:
+    def read(self, crumbs: Sequence[bytes], *, now: float) -> tuple[Opened | None, Sequence[bytes]]:
         """The newest candidate that opens and is in its time, and the names of all cookies of ours that are present.
 
+        ``crumbs``: the values of the request's ``cookie`` headers.
         Parallel answers can leave an older cookie in chunks beside a newer plain one, or the other way round, or one
         dialect's beside the other's. At most ``MAX_CANDIDATES`` a name are tried, once by each secret of each dialect.
         """
-        arrived = chunks.arrived(headers, self._wire_name)
-        if not self._other_names:
-            if not arrived:
-                return None, []
-            suffix, value = arrived[0]
-            if len(arrived) == 1 and not suffix:  # nearly always
-                opened_one = self._seen.get(value, now=now)
-                if opened_one is None and 0 < len(value) <= chunks.MAX_COOKIE_BYTES:
-                    opened_one = self._opened(value, now=now)
-                return opened_one, [self._wire_name]
-        found = chunks.assembled(arrived, self._wire_name)
+        if len(crumbs) == 1 and not self._other_names:  # nearly always
+            value = chunks.single(crumbs[0], self._wire_name)
+            if value is not None:
+                return self._seen.get(value, now=now) or self._opened(value, now=now), self._present
+        found = chunks.assembled(chunks.arrived(crumbs, self._wire_name), self._wire_name)
         opened = [token for token in (self._opened(candidate, now=now) for candidate in found.candidates) if token]
         for name, keys in self._other_names:
-            other = chunks.find(headers, name)
+            other = chunks.assembled(chunks.arrived(crumbs, name), name)
             opened += [token for token in (_accepted(keys, value, now=now) for value in other.candidates) if token]
             found.names.extend(other.names)
         return (_newest(opened) if len(opened) > 1 else opened[0] if opened else None), found.names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from .._log import Once
@@ -54,6 +55,8 @@ class Router:
 
     ConfigurationError where one of ``pages`` leads to an origin that is neither ours nor trusted, or to an endpoint.
     """
+
+    connect: Final = HTTPConnection  # what callbacks get of a request, here and everywhere
 
     def __init__(
         self,

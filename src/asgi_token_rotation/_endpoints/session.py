@@ -28,8 +28,7 @@ class SessionEndpoint:
 
     async def read(self, asked: Asked) -> Response:
         """GET session. Always 200, whatever a refresh did: anything else signs the visitor out (contract, 0.6)."""
-        asked.visit.polls()  # a poll must not keep an idle session alive (auth0/nextjs-auth0#1458)
-        await asked.visit.open()
+        await asked.visit.open(polls=True)  # a poll must not keep an idle session alive (auth0/nextjs-auth0#1458)
         return self._answer(asked, cached_never=True)
 
     async def update(self, asked: Asked, links: Links) -> Response:

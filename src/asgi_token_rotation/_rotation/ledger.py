@@ -38,13 +38,10 @@ class Bounded(Generic[V]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._rows: OrderedDict[str, V] = OrderedDict()
+        self.get: Callable[[str], V | None] = self._rows.get  # the row, if it is still remembered
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    def get(self, key: str) -> V | None:
-        """The row, if it is still remembered."""
-        return self._rows.get(key)
 
     def put(self, key: str, row: V) -> None:
         """Remember the row as the newest."""
@@ -88,14 +85,11 @@ class Ledger:
         self._seal = seal
         self._ttl = ttl
         self._known: Bounded[Record] = Bounded(KNOWN_SESSIONS)
+        self.known = self._known.get  # the newest record of the session that this process has seen, by its key
         self._turns = Turns()
         self._claims: dict[str, str] = {}  # of this process, under way: their owners
         self._read_at: Bounded[float] = Bounded(KNOWN_SESSIONS)  # by the event loop's clock
         self.counts: Counter[str] = Counter()  # of what went wrong
-
-    def known(self, key: str) -> Record | None:
-        """The newest record of the session that this process has seen."""
-        return self._known.get(key)
 
     def learn(self, key: str, record: Record) -> None:
         """Remember a record, unless something newer is known."""

@@ -74,21 +74,21 @@ class Rotator:
             self._deliveries.note(key_of(token["session_id"]), token)
         return standing_of(step)
 
-    def is_current(self, token: JWT, *, key: str, due_at: float | None) -> bool:
+    def is_current(self, token: JWT, *, key: str, due_at: float | None, now: float) -> bool:
         """Whether the presented token is served as it is, without any wait: what ``ensure`` would say, for a glance.
 
         Nothing newer is known, and the margin (from ``due_at`` on) has not begun, or another request is refreshing it.
         False where it takes more to know.
         """
-        now = self._clock()
         if due_at is None or self._revocation_check is not None:
             return False
-        if now >= due_at and (expired(token, now=now) or not self._flights.under_way((key, token["generation"]))):
+        generation = token["generation"]
+        if now >= due_at and (expired(token, now=now) or not self._flights.under_way((key, generation))):
             return False
         known = self._ledger.known(key)
-        if known is not None and place(known, token["generation"], now=now) != "current":
+        if known is not None and place(known, generation, now=now) != "current":
             return False
-        if token["generation"]:
+        if generation:
             self._deliveries.note(key, token)
         return True
 
