@@ -36,7 +36,7 @@ from asgi_token_rotation import (
 )
 from asgi_token_rotation.errors import MiddlewareMissingError, TokenExposedError
 from asgi_token_rotation.stores import MemoryStore
-from rig import COOKIE, SECRET, Rig, a_token_set, user_of, written
+from rig import Rig, a_token_set, user_of, written
 
 
 async def caught(rig: Rig, handler: Any, *, path: str = "/at/handler") -> BaseException | None:
@@ -636,9 +636,8 @@ async def test_logs_name_no_person(caplog: pytest.LogCaptureFixture) -> None:
     lines = [record.getMessage() for record in caplog.records if record.name == "asgi_token_rotation"]
 
     assert any("refreshed, generation 1" in line for line in lines)
-    assert not any("ada" in line for line in lines)
-    assert COOKIE
-    assert SECRET
+    # Not "ada" alone: that may stand among the 8 hex digits.
+    assert not any(word in line for line in lines for word in ("Ada", "ada@", "example.com"))
 
 
 async def test_what_a_stream_refreshed_is_not_delivered() -> None:

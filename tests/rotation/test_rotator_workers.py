@@ -51,12 +51,28 @@ async def test_the_claim_is_anothers_inside_the_margin() -> None:
     provider.way_there = 5
     first = asyncio.create_task(one.ensure(token))
     await asyncio.sleep(0.1)
-    assert await other.ensure(token) == Standing(token, "unavailable")
+    assert await other.ensure(token) == Standing(token)
 
     assert seconds() == pytest.approx(DUE + 10.1)
     assert claims_of(await first)["generation"] == 1
     await asyncio.sleep(1)
     assert claims_of(await other.ensure(token))["generation"] == 1
+    assert len(provider.calls) == 1
+
+
+@timed
+async def test_the_token_expires_while_the_claim_is_found() -> None:
+    """A worker that is told of the claim only when the token has expired waits for its owner, as after the expiry."""
+    provider, one, other, token = await two_workers()
+    ends = LIFETIME - other.skew  # by that worker's clock
+    await at(ends - 2)
+    provider.way_there = 5
+    first = asyncio.create_task(one.ensure(token))
+    await at(ends - 0.005)
+    other.reach.latency = 0.01
+
+    assert claims_of(await other.ensure(token))["generation"] == 1
+    assert claims_of(await first)["generation"] == 1
     assert len(provider.calls) == 1
 
 

@@ -134,6 +134,12 @@ class Rotator:
         if not started and result is not None and self._falls_short(result, case.demand):
             # It had flown for less than what is asked here: an access token that an API refused, say.
             result = await self._join(case)[0].wait(self._options.wait)
+        if result is None and served_on and flight.parked:
+            standing = self.glance(token, presented=False)
+            if standing.token is None or self.due(standing.token, case.demand) != "expired":
+                return standing
+            # To find the claim took so long that the token has expired meanwhile: so this one waits, as all do then.
+            result = await flight.wait(self._options.wait)
         if result is not None:
             return result
         # What is known now may be more than before the wait, but is not what was asked for.

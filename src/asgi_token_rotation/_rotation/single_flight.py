@@ -49,6 +49,11 @@ class Flight(Generic[T]):
         if not self._parked.done():
             self._parked.set_result(None)
 
+    @property
+    def parked(self) -> bool:
+        """Whether somebody else does the work."""
+        return self._parked.done()
+
     async def wait(self, seconds: float, *, or_parked: bool = False) -> T | None:
         """The result, or None after so many seconds, or as soon as it is parked. A cancelled waiter cancels nothing."""
         task = self.task
