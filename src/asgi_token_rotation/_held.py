@@ -151,8 +151,9 @@ class HeldToken:
             self.keep(token)
         own = self.token or token
         if standing.token is not token:
-            newest = copy_of(standing.token)
-            own, self._base = rebased(newest, base=self._base or {}, own=own), newest
+            newest = standing.token  # of many requests, so it is never changed
+            own = newest if own is self._base else rebased(newest, base=self._base or {}, own=own)
+            self._base = newest
         self.kind, self.sole = standing.kind, self.sole or standing.sole
         refused_code = self._parts.options.refused_code
         refused = standing.kind == "refused" and own.get("error") != refused_code

@@ -52,6 +52,8 @@ class SessionCookie:
         self._other_keys = tuple(other for other_name, other in accepted if other_name == name)
         self._other_names = tuple((other.encode("ascii"), ring) for other, ring in accepted if other != name)
         self._seen = SeenCookies(keep=keep)
+        self._keeps = keep > 0
+        self._last: tuple[Mapping[str, Any], tuple[int, int], bytes] | None = None  # what was sealed last
         self._warned = False
         if self._count(_LEAST_ROOM, max_age=10**10) > 1:
             raise ConfigurationError(
@@ -102,7 +104,7 @@ class SessionCookie:
         Raises CookieTooLargeError, which names the largest claims and their sizes; TypeError or ValueError for claims
         that are not JSON. The first token that needs a second cookie logs one warning: many front ends allow 8 KiB.
         """
-        token, opened = self._keys.seal_known(claims, now=now, expires=expires)
+        token = self._sealed(claims, now=now, expires=expires)
         max_age = max(math.ceil(expires - now), 1)  # 0 would clear the cookie
         count = self._count(len(token), max_age=max_age)
         if count > chunks.MAX_CHUNKS:
@@ -121,9 +123,19 @@ class SessionCookie:
                 count,
                 _largest(claims, 2),
             )
+        return chunks.write(self._wire_name, token, self._attributes, max_age=max_age, present=present)
+
+    def _sealed(self, claims: Mapping[str, Any], *, now: float, expires: float) -> bytes:
+        """The token; the same for all who write these very claims in one second, as those do who waited for one refresh."""
+        last, times = self._last, (int(now), int(expires))
+        if last is not None and last[0] is claims and last[1] == times:
+            return last[2]
+        token, opened = self._keys.seal_known(claims, now=now, expires=expires)
+        if self._keeps:
+            self._last = (claims, times, token)
         if "nbf" not in claims:  # that one nobody has judged yet
             self._seen.put(token, opened, now=now)
-        return chunks.write(self._wire_name, token, self._attributes, max_age=max_age, present=present)
+        return token
 
     def clear(self, present: Collection[bytes]) -> list[bytes]:
         """The ``Set-Cookie`` values that remove the cookies of these names."""

@@ -69,10 +69,7 @@ class Rotator:
 
         ``presented``: the browser sent this very token; False for one that a request got here and now.
         """
-        step = self._settler.known(token)
-        if presented and step.token is token and step.action == "serve":
-            self._deliveries.note(key_of(token["session_id"]), token)
-        return standing_of(step)
+        return self._glance(key_of(token["session_id"]), token, presented=presented)
 
     def is_current(self, token: JWT, *, key: str, due_at: float | None, now: float) -> bool:
         """Whether the presented token is served as it is, without any wait: what ``ensure`` would say, for a glance.
@@ -109,8 +106,9 @@ class Rotator:
         """
         demand = Demand(options=self._options, min_valid_for=min_valid_for, rejected=rejected)
         generation = token["generation"] if presented is None else presented
-        await self._check_for_end(token)
-        standing = await self._ensured(Case(token=token, demand=demand, presented=generation))
+        key = key_of(token["session_id"])
+        await self._check_for_end(key)
+        standing = await self._ensured(Case(key=key, token=token, demand=demand, presented=generation))
         if standing.kind == "refused" and standing.token is not None and self._options.on_refused == "end":
             await self.end(standing.token, reason="refused")
             return Standing(None, looked=True)
@@ -118,7 +116,7 @@ class Rotator:
 
     async def _ensured(self, case: Case) -> Standing:
         token = case.token
-        standing = self.glance(token, presented=case.presented == token["generation"])
+        standing = self._glance(case.key, token, presented=case.presented == token["generation"])
         if standing.token is None and not standing.stale:
             return standing
         # What this process knows of a stale cookie may be old news: another worker may have prolonged its days.
@@ -135,7 +133,7 @@ class Rotator:
             # It had flown for less than what is asked here: an access token that an API refused, say.
             result = await self._join(case)[0].wait(self._options.wait)
         if result is None and served_on and flight.parked:
-            standing = self.glance(token, presented=False)
+            standing = self._glance(case.key, token, presented=False)
             if standing.token is None or self.due(standing.token, case.demand) != "expired":
                 return standing
             # To find the claim took so long that the token has expired meanwhile: so this one waits, as all do then.
@@ -143,14 +141,20 @@ class Rotator:
         if result is not None:
             return result
         # What is known now may be more than before the wait, but is not what was asked for.
-        return dataclasses.replace(self.glance(token, presented=False), kind="unavailable")
+        return dataclasses.replace(self._glance(case.key, token, presented=False), kind="unavailable")
 
     def _falls_short(self, result: Standing, demand: Demand) -> bool:
         return result.kind is None and result.token is not None and self.due(result.token, demand) == "expired"
 
-    async def _check_for_end(self, token: JWT) -> None:
+    def _glance(self, key: str, token: JWT, *, presented: bool) -> Standing:
+        step = self._settler.known(key, token)
+        if presented and step.token is token and step.action == "serve":
+            self._deliveries.note(key, token)
+        return standing_of(step)
+
+    async def _check_for_end(self, key: str) -> None:
         """Look at the record where the last look is longer ago than ``revocation_check`` allows."""
-        longest, key = self._revocation_check, key_of(token["session_id"])
+        longest = self._revocation_check
         if longest is None or self._ledger.read_within(key, longest):
             return
         try:

@@ -17,7 +17,7 @@ from .claimant import Claimant, Result, Tools
 from .keeper import Keeper
 from .ledger import TRIES, Bounded, Entry, Ledger, UnreadableRecordError
 from .record import Record
-from .sealing import key_of, session_name
+from .sealing import session_name
 from .single_flight import Flight, PerLoop
 from .steps import Demand, Standing, Step, judged, newest_for, next_step, standing_of
 
@@ -32,14 +32,10 @@ Books: TypeAlias = Ledger | Alone
 class Case:
     """One refresh that is to be settled. ``presented``: the generation that the browser sent."""
 
+    key: str  # the session's
     token: JWT = dataclasses.field(repr=False)
     demand: Demand
     presented: int
-
-    @property
-    def key(self) -> str:
-        """The session's key."""
-        return key_of(self.token["session_id"])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,9 +81,9 @@ class Settler:
         """Whether anybody could refresh the token."""
         return bool(token.get("refresh_token")) and self._refresh_for(token) is not None
 
-    def known(self, token: JWT) -> Step:
+    def known(self, key: str, token: JWT) -> Step:
         """What a cookie gets of what this process knows."""
-        return newest_for(self._ledger.known(key_of(token["session_id"])), token, now=self._tools.clock())
+        return newest_for(self._ledger.known(key), token, now=self._tools.clock())
 
     async def settle(self, flight: Flight[Standing], case: Case) -> Standing:
         """Where the session stands. Where the store fails, by ``store_failure``: as before, or by this process alone."""
@@ -102,7 +98,7 @@ class Settler:
                 self._ledger.counts["refreshes_alone"] += 1
                 return dataclasses.replace(await self._settled(Alone(self._ledger), flight, case), looked=False)
             logger.error("session %s: not refreshed, the store failed: %s", name, where(error))
-            return dataclasses.replace(standing_of(self.known(case.token)), kind="store")
+            return dataclasses.replace(standing_of(self.known(case.key, case.token)), kind="store")
 
     async def _settled(self, books: Books, flight: Flight[Standing], case: Case) -> Standing:
         look, races = FIRST_LOOK, 0
