@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import httpx
 
@@ -26,7 +26,6 @@ from ._checks import (
 from ._checks_of_addresses import check_addresses
 from ._checks_of_surroundings import check_client, check_clock, opened_store, warn_of_workers
 from ._cookies.session_cookie import session_cookie_for
-from ._endpoints.backchannel import BackchannelLogout
 from ._endpoints.router import Endpoint, Router
 from ._events import emitter
 from ._log import logger
@@ -46,6 +45,9 @@ from .providers._calls import ProviderCalls
 from .providers.base import Provider
 from .stores import MemoryStore, Store
 from .types import JWT, Callbacks, Dialect, Events, RefreshFunction, Scope, Session
+
+if TYPE_CHECKING:
+    from ._endpoints.backchannel import BackchannelLogout
 
 COUNTED = ("store_failures", "refreshes_alone", "rotations_unpublished", "take_overs")
 RECORD_SLACK = 60.0  # seconds for which a record outlives the last cookie that it may be needed for
@@ -227,11 +229,15 @@ def _backchannel(
     lifetime: Lifetime,
     clock: Callable[[], float],
 ) -> BackchannelLogout | None:
+    if not calls.logouts:
+        return None
+    from ._endpoints.backchannel import BackchannelLogout
+
     async def end(token: JWT, reason: str) -> None:
         await rotator.end(token, reason=reason)
 
     logins = Logins(store=store, secrets=secrets, clock=clock, ttl=lifetime.max_age + RECORD_SLACK)
-    return BackchannelLogout(calls.logouts, logins=logins, end=end) if calls.logouts else None
+    return BackchannelLogout(calls.logouts, logins=logins, end=end)
 
 
 def _mark(store: Store) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from starlette.responses import RedirectResponse, Response
 
@@ -16,11 +16,13 @@ from ..types import Dialect, SignIn
 from .admission import Admission, account_of
 from .answers import leads_to
 from .asked import Asked
-from .backchannel import BackchannelLogout
 from .body import MAX_QUERY
 from .checks import ChecksCookies
 from .links import Links
 from .said import said
+
+if TYPE_CHECKING:
+    from .backchannel import BackchannelLogout
 
 _ANSWERED: Final = ("code", "state", "iss", "error")  # what of an authorization answer goes on (RFC 6749, 4.1.2)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -19,7 +19,6 @@ from ..types import Callbacks, Dialect, Receive, Scope, Send
 from .admission import Admission
 from .answers import finished, not_supported, refused
 from .asked import Asked
-from .backchannel import BackchannelLogout
 from .beacon import ClientReports
 from .body import Refusal, fields_of, read_body
 from .callback import CallbackEndpoint
@@ -35,6 +34,9 @@ from .session import SessionEndpoint
 from .side_cookies import side_cookies_for
 from .signin import SignInEndpoint
 from .signout import SignOutEndpoint
+
+if TYPE_CHECKING:
+    from .backchannel import BackchannelLogout
 
 Endpoint: TypeAlias = Callable[[Visit, Receive, Send], Awaitable[None]]
 Action: TypeAlias = tuple[str, str]  # method and name

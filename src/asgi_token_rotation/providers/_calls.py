@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from ..types import JWT, Event, RefreshFunction
@@ -14,7 +14,9 @@ from ._revocation import Revocations
 from .base import Provider
 from .oauth2 import OAuth2
 from .oidc import OIDC
-from .oidc.flow import OIDCFlow
+
+if TYPE_CHECKING:
+    from .oidc.flow import OIDCFlow
 
 
 class ProviderCalls:
@@ -37,20 +39,23 @@ class ProviderCalls:
     ) -> None:
         self._http = http = ProviderHttp(client, timeout=timeout)
         flows: dict[str, OAuth2Flow | OIDCFlow] = {}
+        logouts: dict[str, OIDCFlow] = {}
         for name, provider in providers.items():
             if isinstance(provider, OAuth2):
                 flows[name] = OAuth2Flow(provider, http=http, clock=clock, timeout=timeout)
             elif isinstance(provider, OIDC):
-                flows[name] = OIDCFlow(provider, http=http, clock=clock, timeout=timeout)
+                from .oidc.flow import OIDCFlow  # a tenth of the whole package's import, so for those who need it
+
+                flows[name] = flow = OIDCFlow(provider, http=http, clock=clock, timeout=timeout)
+                if flow.backchannel_logout:
+                    logouts[name] = flow
         if flows and client is not None and not callable(getattr(client, "stream", None)):
             raise ConfigurationError(
                 f"http_client is a {type(client).__name__} without a stream method: expected an httpx.AsyncClient, or an object"
                 " of that shape, since answers of providers are read piece by piece. Leave it out, or add the method."
             )
         self.flows: Mapping[str, CodeFlow] = flows
-        self.logouts = {
-            name: flow for name, flow in flows.items() if isinstance(flow, OIDCFlow) and flow.backchannel_logout
-        }
+        self.logouts: Mapping[str, OIDCFlow] = logouts
         own = {name: provider.refresh for name, provider in providers.items() if provider.refresh is not None}
         self.refreshes: Mapping[str, RefreshFunction] = {name: flow.refresh for name, flow in flows.items()} | own
         servers = {name: flow.server for name, flow in flows.items()}

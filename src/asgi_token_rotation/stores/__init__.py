@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .base import Store as Store
 from .base import WaitableStore as WaitableStore
 from .memory import MemoryStore as MemoryStore
-from .sqlite import SQLiteStore as SQLiteStore
+
+if TYPE_CHECKING:
+    from .sqlite import SQLiteStore as SQLiteStore
+
+
+def __getattr__(name: str) -> Any:
+    """SQLiteStore is imported by who asks for it: sqlite3 takes longer to import than all that others need of here."""
+    if name == "SQLiteStore":
+        from .sqlite import SQLiteStore
+
+        return SQLiteStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def store_from_url(url: str, *, clock: Callable[[], float]) -> Store:
@@ -25,6 +37,8 @@ def store_from_url(url: str, *, clock: Callable[[], float]) -> Store:
     if separator and scheme in ("redis", "rediss", "unix"):
         return _redis_store(url)
     if separator and scheme == "sqlite":
+        from .sqlite import SQLiteStore
+
         return SQLiteStore(_sqlite_path(rest), clock=clock)
     if url == "memory://":
         return MemoryStore(clock=clock)
