@@ -37,8 +37,8 @@ UVICORN = """Requests a second as a multiple of the bare application's in the sa
 {rounds} rounds. Higher is better. One uvicorn process a subject, `wrk` with 16 connections on the same machine. wrk keeps no
 cookie jar, so the same cookie is sent again and again, also where a new one is set."""
 METHOD = """`make bench`, which is `python benchmarks/bench.py` and the scripts below it. Called directly: {rounds} rounds in which every
-subject has a turn of {batch} requests, first another one in each round; the 10th percentile of the processor time of
-these turns. Every answer is checked: whether the application saw the session, and whether the cookie was written. All
+subject has a turn of {batch} requests, in another order in each round; the 10th percentile of the processor time of these
+turns. Every answer is checked: whether the application saw the session, and whether the cookie was written. All
 subjects carry the same claims. Cookies that are "not seen before" are sealed apart from the middleware and sent once;
 "written back" sends what the last response set, as a browser does. The waiting requests are sent at one moment, {herds} times,
 and timed by the wall clock; the median counts."""

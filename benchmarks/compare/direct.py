@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -105,9 +106,9 @@ async def _rounds(subjects: Sequence[Subject], *, size: int, rounds: int, batch:
     gc.collect()
     gc.freeze()  # what the benchmark itself holds is not to be walked at every collection
     try:
-        for number in range(rounds):
-            turn = number % len(browsers)
-            for each in browsers[turn:] + browsers[:turn]:
+        order = random.Random(rounds)
+        for _ in range(rounds):
+            for each in order.sample(browsers, k=len(browsers)):
                 taken[each.subject.name].append(await each.round())
             await asyncio.sleep(0)
     finally:
