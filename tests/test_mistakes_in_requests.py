@@ -17,7 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from asgi_token_rotation import TokenRotationMiddleware
 from asgi_token_rotation.types import ASGIApp
 from mistakes_at_start import ERRORS, WARNINGS
-from mistakes_in_requests import LOGGED, LOGGED_EACH_TIME, SHOWN, Scenario, browser, form_sign_in
+from mistakes_in_requests import LOGGED, LOGGED_EACH_TIME, SHOWN, Scenario, browser, form_sign_in, tokens_that
 from rig import Rig, user_of
 
 LOGGER = "asgi_token_rotation"
@@ -47,6 +47,14 @@ async def test_a_mistake_is_logged_once(start: str, scenario: Scenario, caplog: 
         sentence,
     )
     assert [secret for secret in SECRETS if secret in sentence] == []
+
+
+async def test_a_token_that_never_expires_needs_no_refresh_token(caplog: pytest.LogCaptureFixture) -> None:
+    """A back end whose access tokens have no end, as GitHub's, makes no mistake by giving no refresh token."""
+    with caplog.at_level(logging.WARNING, LOGGER):
+        await tokens_that(refresh_token=None, expires_at=None)
+
+    assert logged(caplog) == []
 
 
 @pytest.mark.parametrize(("start", "scenario"), LOGGED_EACH_TIME, ids=ids(LOGGED_EACH_TIME))

@@ -87,13 +87,16 @@ def look_at_address(parts: Parts, scope: Scope) -> None:
 
 
 def look_at_endpoint(parts: Parts, scope: Scope) -> None:
-    """Whether a request to an endpoint comes from a front end that is not known, or before CORS could answer."""
+    """Whether a request to an endpoint comes before CORS could answer."""
     if scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method") is not None:
         parts.once.warn("preflight", _PREFLIGHT)
-    elif scope["method"] == "POST":
-        origin = header(scope, b"origin")
-        if origin is not None and not parts.origins.accepts(origin, scope):
-            parts.once.warn("foreign origin", f"A POST to an endpoint came from {_shown(origin)}: {_FOREIGN_ORIGIN}")
+
+
+def look_at_foreign_post(once: Once, scope: Scope) -> None:
+    """A POST to an endpoint was refused for its origin: whether that may be a front end that is not known."""
+    origin = header(scope, b"origin")
+    if origin is not None:
+        once.warn("foreign origin", f"A POST to an endpoint came from {_shown(origin)}: {_FOREIGN_ORIGIN}")
 
 
 def watched_events(
@@ -119,7 +122,8 @@ def _look_at_token_set(once: Once, token: JWT, *, refreshes: bool, now: float) -
     if has_refresh_token and not refreshes:
         once.warn("no refresh", _NO_REFRESH)
     elif refreshes and not has_refresh_token:
-        once.warn("no refresh token", _NOTHING_TO_REFRESH_WITH)
+        if expires is not None:
+            once.warn("no refresh token", _NOTHING_TO_REFRESH_WITH)
     elif refreshes and expires is None:
         once.warn("no expiry", _NO_EXPIRY)
 

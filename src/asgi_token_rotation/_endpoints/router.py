@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from .._log import Once
+from .._mistakes import look_at_foreign_post
 from .._origins import Origins, header
 from .._visit import Visit
 from ..errors import ConfigurationError
@@ -175,6 +176,7 @@ class Router:
 
     async def _body(self, scope: Scope, receive: Receive) -> dict[str, Any] | Refusal | None:
         if crosses_origins(scope, self._origins):
+            look_at_foreign_post(self._once, scope)
             return CROSS_ORIGIN
         raw = await read_body(scope, receive)
         return fields_of(raw, content_type=header(scope, b"content-type")) if isinstance(raw, bytes) else raw

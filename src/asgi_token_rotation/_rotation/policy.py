@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from ..options import RefreshOptions
 from ..providers.base import Failure
@@ -10,6 +10,7 @@ from ..types import JWT, FailureKind
 
 Due: TypeAlias = Literal["no", "soon", "expired"]
 
+_NUMBERS = frozenset((int, float))
 DEFAULT_MARGIN = 60.0  # seconds
 FIRST_BACK_OFF = 5.0  # seconds
 LONGEST_BACK_OFF = 60.0  # seconds
@@ -23,6 +24,8 @@ JUST_ROTATED = (
 def moment(token: JWT, claim: str) -> float | None:
     """A claim that holds seconds since the epoch, or None where it is missing or no number."""
     value: Any = token.get(claim)
+    if value is None or type(value) in _NUMBERS:  # nearly always
+        return cast("float | None", value)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
