@@ -26,12 +26,14 @@ STEMS: dict[Dialect, str] = {"authjs": "authjs", "nextauth-v4": "next-auth"}
 
 
 @cache
-def cipher_for(secret: str, name: str, dialect: Dialect, encryption: Encryption) -> ContentCipher:
-    """The cipher of a session cookie, by the contract's derivation."""
-    v5 = dialect == "authjs"
-    info = f"Auth.js Generated Encryption Key ({name})" if v5 else "NextAuth.js Generated Encryption Key"
+def cipher_for(
+    secret: str, name: str, dialect: Dialect, encryption: Encryption, *, salted: bool = False
+) -> ContentCipher:
+    """The cipher of a session cookie, by the contract's derivation. ``salted``: of another one, as v4 has it."""
+    named = dialect == "authjs" or salted
+    info = f"{'Auth' if dialect == 'authjs' else 'NextAuth'}.js Generated Encryption Key{f' ({name})' if named else ''}"
     length = 32 if encryption == "A256GCM" else 64
-    key = HKDF(SHA256(), length, name.encode() if v5 else b"", info.encode()).derive(secret.encode())
+    key = HKDF(SHA256(), length, name.encode() if named else b"", info.encode()).derive(secret.encode())
     return content_cipher(encryption, key=key)
 
 
@@ -44,11 +46,12 @@ def token(
     encryption: Encryption = "A256GCM",
     secret: str = SECRETS[0],
     header: bytes | None = None,
+    salted: bool = False,
 ) -> bytes:
     """A compact JWE under the right key, whatever its header says."""
     plain = json.dumps({"alg": "dir", "enc": encryption}).encode()
     first = b64url_encode(plain if header is None else header)
-    cipher = cipher_for(secret, name, dialect, encryption)
+    cipher = cipher_for(secret, name, dialect, encryption, salted=salted)
     iv = hashlib.sha256(dice.identity.encode() + first + plaintext).digest()[: cipher.iv_bytes]
     ciphertext, tag = cipher.encrypt(plaintext, iv=iv, aad=first)
     return b".".join((first, b"", b64url_encode(iv), b64url_encode(ciphertext), b64url_encode(tag)))

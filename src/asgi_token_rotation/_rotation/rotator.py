@@ -77,10 +77,11 @@ class Rotator:
         Nothing newer is known, and the margin (from ``due_at`` on) has not begun, or another request is refreshing it.
         False where it takes more to know.
         """
-        if due_at is None or self._revocation_check is not None:
+        if self._revocation_check is not None:
             return False
         generation = token["generation"]
-        if now >= due_at and (expired(token, now=now) or not self._flights.under_way((key, generation))):
+        due = due_at is not None and now >= due_at
+        if due and (expired(token, now=now) or not self._flights.under_way((key, generation))):
             return False
         known = self._ledger.known(key)
         if known is not None and place(known, generation, now=now) != "current":
