@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -17,7 +18,16 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from asgi_token_rotation import TokenRotationMiddleware
 from asgi_token_rotation.types import ASGIApp
 from mistakes_at_start import ERRORS, WARNINGS
-from mistakes_in_requests import LOGGED, LOGGED_EACH_TIME, SHOWN, Scenario, browser, form_sign_in, tokens_that
+from mistakes_in_requests import (
+    LOGGED,
+    LOGGED_EACH_TIME,
+    SHOWN,
+    Scenario,
+    browser,
+    called_back,
+    form_sign_in,
+    tokens_that,
+)
 from rig import Rig, user_of
 
 LOGGER = "asgi_token_rotation"
@@ -68,6 +78,28 @@ async def test_a_failure_is_logged_with_our_sentence(
     found = [message for message in logged(caplog) if message.startswith(start)]
     assert found
     assert all("expected" in message for message in found)
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "sentence"),
+    [
+        ({"jwt": lambda _: "token"}, "The jwt callback answered a str: expected the token"),
+        ({"jwt": lambda params: params.token | {"at": object()}}, "to something that JSON does not have (object)"),
+        ({"session": lambda _: None}, "The session callback answered a NoneType: expected the session"),
+        (
+            {"session": lambda params: params.session | {"r": params.token["refresh_token"]}},
+            "The session callback put the refresh token into the session",
+        ),
+    ],
+)
+async def test_a_callback_that_fails_at_a_sign_in(
+    callbacks: dict[str, Any], sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sign-in at the endpoints, which answer no exception, logs what the callback did wrong in our own words."""
+    await called_back(**callbacks)
+
+    [message, *_] = [message for message in logged(caplog) if message.startswith("The sign-in with the provider")]
+    assert sentence in message
 
 
 @pytest.mark.parametrize(("start", "scenario"), SHOWN, ids=ids(SHOWN))

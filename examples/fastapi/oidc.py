@@ -78,10 +78,17 @@ def local_provider(folder: Path, *, public_url: str) -> subprocess.Popen[str]:
     )
 
 
+def _listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError:
+        print(f"Port {port} is taken; here is another one.", flush=True)
+        return socket.create_server((HOST, 0))
+
+
 def main() -> None:
-    """Listen on a free port of 127.0.0.1, or on PORT, until Control-C."""
-    listener = socket.socket()
-    listener.bind((HOST, int(os.environ.get("PORT", "0"))))
+    """Listen on PORT of 127.0.0.1, or on a free one where that is taken, until Control-C."""
+    listener = _listener(int(os.environ.get("PORT", "0")))
     address = f"http://{HOST}:{listener.getsockname()[1]}"
     client = {"client_id": "example", "client_secret": "a secret of the example"}
     issuer, started = os.environ.get("ISSUER"), None

@@ -1,6 +1,6 @@
 // The page of the examples. It sees what any page sees: the session. The tokens stay in the encrypted, HttpOnly cookie.
 
-import { getSession, signIn, signOut } from "/api/auth/client.js";
+import { getSession, onSessionChange, signIn, signOut } from "/api/auth/client.js";
 
 import { drawTimeLine } from "./timeline.js";
 
@@ -222,6 +222,7 @@ element("hello").addEventListener("click", sayHello);
 for (const button of document.querySelectorAll(".burst")) button.addEventListener("click", () => burst(button.dataset.when));
 for (const radio of document.querySelectorAll("[name=mood]")) radio.addEventListener("change", () => backEnd(radio.value));
 window.addEventListener("resize", draw);
+onSessionChange(show); // another tab signed in or out
 
 await visit();
 setInterval(draw, 500);

@@ -51,6 +51,7 @@ def _is_our_sentence(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    # A ValueError that TokenSet itself raised names a field and its kind, and shows no value but a number of seconds.
     raised_in = None if trace is None else trace.tb_frame.f_globals.get("__name__")
-    return type(error) is ValueError and raised_in == TokenSet.__module__
+    # A ValueError that TokenSet itself raised names a field and its kind, and shows no value but a number of seconds. A
+    # TypeError about a callback's answer names the callback, and the kind of what it answered.
+    return (type(error), raised_in) in ((ValueError, TokenSet.__module__), (TypeError, f"{__package__}._user_code"))
