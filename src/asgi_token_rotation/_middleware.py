@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable
 from typing import Unpack
 
 from ._checks import check_middleware
@@ -49,11 +48,10 @@ class TokenRotationMiddleware:
             return
         visit = self._visit(scope)
 
-        # Not async: what the server's send answers is passed on, without a coroutine of ours around it.
-        def send_with_cookie(message: Message) -> Awaitable[None]:
-            if visit.committed or message["type"] not in _FIRST_MESSAGES:
-                return send(message)
-            return visit.commit(message, send)
+        async def send_with_cookie(message: Message) -> None:
+            if not visit.committed and message["type"] in _FIRST_MESSAGES:
+                message = visit.commit_unchanged(message) or await visit.commit(message)
+            await send(message)
 
         if self._base_path in scope["path"] and (endpoint := self.rotation.endpoint(scope)) is not None:
             await endpoint(visit, receive, send_with_cookie)

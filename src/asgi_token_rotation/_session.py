@@ -76,7 +76,9 @@ def _visit_of(connection: HasScope | Mapping[str, Any]) -> Visit:
     notes = cast("Mapping[str, object]", scope)
     visit = notes.get(SCOPE_KEY)
     if isinstance(visit, Visit):
-        return visit.again(notes)
+        if visit.scope is None:
+            visit.scope = scope  # the application is done already
+        return visit
     if notes.get(SKIPPED_KEY):
         raise MiddlewareMissingError(
             "No session here: skip= told the middleware to leave this request alone. Let skip answer False for this path,"

@@ -58,8 +58,8 @@ class UserCode:
         # What was returned unchanged needs no work; neither does what differs only in claims that it can't change.
         if answer == token or (own := restored(cast("JWT", answer), token)) == token:
             return token
-        _must_be_json({claim: value for claim, value in own.items() if claim not in token or value != token[claim]})
-        return own
+        _must_be_json(own)
+        return copy_of(own)  # what the application keeps of it, it may change
 
     async def session(self, default: Session, token: JWT, *, copy: JWT | None = None, connection: Any) -> Session:
         """The session as the ``session`` callback wants it, never with the refresh token in it."""
@@ -80,9 +80,9 @@ class UserCode:
             raise TokenExposedError(
                 "The session callback put the refresh token into the session, where the browser sees it. Leave it out."
             )
-        if answer is default:
-            return default
         error = default.error
+        if answer is default and error is None:
+            return default
         session = Session(cast("JWT", answer), error=error)
         if error is not None and "error" not in answer:
             del session["error"]
@@ -109,8 +109,8 @@ def session_params(session: Session, token: JWT, connection: Any) -> SessionPara
     return params
 
 
-def _must_be_json(changed: JWT) -> None:
-    for claim, value in changed.items():
+def _must_be_json(token: JWT) -> None:
+    for claim, value in token.items():
         if value.__class__ in _ALWAYS_JSON or (value.__class__ is float and isfinite(value)):
             continue
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import CoroutineType
 from typing import Any
 
@@ -18,7 +18,7 @@ from ._parts import Parts
 from ._rotation.policy import expired
 from ._user_code import jwt_params, session_params, settled
 from .errors import NotSignedInError, RefreshError, ResponseStartedError, StoreError
-from .types import JWT, Message, Scope, Send, Session, SignIn
+from .types import JWT, Message, Scope, Session, SignIn
 
 SCOPE_KEY = "asgi_token_rotation"
 SKIPPED_KEY = "asgi_token_rotation.skipped"  # in the scope of a request that ``skip`` told us to leave alone
@@ -37,6 +37,7 @@ class Visit:
     _arrived: Contents | None = None  # what they held
     _keeps = False  # the session goes on with just that
     _holds: HeldToken | None = None  # made where there is more to hold
+    _helps = False  # a helper was called, and may be under way when the application is done
 
     def __init__(self, parts: Parts, scope: Scope) -> None:
         self._parts = parts
@@ -115,9 +116,11 @@ class Visit:
         if callbacks.jwt is not None:
             called: Any = callbacks.jwt(jwt_params(copy, self._connected()))
             answer: Any = await (called if called.__class__ is CoroutineType else settled(called))
-            if answer != token or self._holds is not None:  # it changed the token, or called one of the helpers
+            if answer.__class__ is not dict or answer != token or self._holds is not None:  # or it called a helper
                 await self._go_on_as(code.judged(answer, token), token)
                 return
+            if answer is not copy:  # what it did to that one was for itself
+                copy = contents.copy()
         session = contents.session()
         if callbacks.session is not None:
             called = callbacks.session(session_params(session, copy, self._connected()))
@@ -141,7 +144,7 @@ class Visit:
         profile: Mapping[str, Any] | None = None,
     ) -> Session:
         """Begin a session, in place of the one that was there. CookieTooLargeError where it does not fit."""
-        self._must_not_have_started("sign_in")
+        self._begin("sign_in")
         _mistakes.check_sign_in(sign_in)
         _mistakes.look_at_address(self._parts, self.scope)
         now = self._parts.tools.clock()
@@ -166,7 +169,7 @@ class Visit:
 
     async def update(self, data: Any) -> Session:
         """Run the ``jwt`` callback with ``trigger="update"``, and publish what it changed."""
-        self._must_not_have_started("update_session")
+        self._begin("update_session")
         token = self._signed_in()
         if self._parts.code.callbacks.jwt is None:
             return self.session
@@ -180,7 +183,7 @@ class Visit:
 
     async def sign_out(self) -> JWT | None:
         """End the session and clear its cookie. Answers the token that it had."""
-        self._must_not_have_started("sign_out")
+        self._begin("sign_out")
         token = self.token
         if token is not None:
             await self._parts.rotator.end(token, reason="sign_out")
@@ -190,6 +193,7 @@ class Visit:
 
     async def access_token(self, *, min_valid_for: float, rejected: str | None) -> str:
         """An access token that is good for so long, refreshed if need be."""
+        self._helps = True
         token = self._signed_in()
         standing = await self._parts.rotator.ensure(
             token, min_valid_for=min_valid_for, rejected=rejected, presented=self._held.cookie.generation
@@ -197,7 +201,7 @@ class Visit:
         if not self._held.take(standing, token):
             self._hand_out(Session())
             raise NotSignedInError("The session has ended, or its cookie is older than what is still served.")
-        if self.token is not token and not self.committed and self.scope is not None:
+        if self.token is not token and not self.committed:
             await self._apply_callbacks(self._signed_in())
         current = self._signed_in()
         access_token = current.get("access_token")
@@ -208,27 +212,23 @@ class Visit:
             raise RefreshError(code=self._held.error or "RefreshUnavailable")
         return access_token
 
-    def commit(self, message: Message, send: Send) -> Awaitable[None]:
-        """Send the response's first message, with what is to be said about the cookie. After it, nothing can change."""
+    def commit_unchanged(self, message: Message) -> Message | None:
+        """As ``commit``, where the cookie stays as it is, and so there is nothing to wait for; else None."""
         if self._holds is not None and self._holds.changes_cookie():
-            return self._commit(message, send)
+            return None
         self.committed = True
-        return send(amended(message, (), carried=True) if self._names else message)
+        return amended(message, (), carried=True) if self._names else message
 
-    async def _commit(self, message: Message, send: Send) -> None:
+    async def commit(self, message: Message) -> Message:
+        """The response's first message with what is to be said about the cookie. After it, nothing can change."""
         self.committed = True
         lines, carried = await self._held.lines(), bool(self._names)
-        await send(amended(message, lines, carried=carried) if lines or carried else message)
+        return amended(message, lines, carried=carried) if lines or carried else message
 
     def leave(self) -> None:
         """The application is done. Without the circle of scope and visit the memory is free at once, while it is warm."""
-        self._connection = self.scope = None
-
-    def again(self, scope: Scope) -> Visit:
-        """The visit for somebody who has its scope, maybe when the application is done already."""
-        if self.scope is None:
-            self.scope = scope
-        return self
+        if not self._helps:
+            self._connection = self.scope = None  # a helper that is called later brings its own
 
     async def _apply_callbacks(self, token: JWT) -> None:
         copy = self._held.cookie.copy(token)
@@ -236,6 +236,8 @@ class Visit:
 
     async def _go_on_as(self, answer: JWT | None, token: JWT) -> None:
         """Go on with what the ``jwt`` callback made of the token; None ends the session."""
+        if self.token is None:  # by sign_out, which the callback itself called
+            return
         if answer is None:
             await self._end("jwt_callback")
             return
@@ -274,8 +276,7 @@ class Visit:
 
     def _hand_out(self, session: Session) -> Session:
         self.session = session
-        if self.scope is not None:
-            self.scope["state"][self._parts.state_key] = session
+        self.scope["state"][self._parts.state_key] = session
         return session
 
     def _become_anonymous(self, *, clear: bool) -> Session:
@@ -291,7 +292,8 @@ class Visit:
             raise NotSignedInError("Nobody is signed in on this connection.")
         return self.token
 
-    def _must_not_have_started(self, helper: str) -> None:
+    def _begin(self, helper: str) -> None:
+        self._helps = True
         if self.committed:
             raise ResponseStartedError(
                 f"{helper} was called after the response had started, so the cookie can't change. Call it earlier."

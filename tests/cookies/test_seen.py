@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -191,6 +192,20 @@ def test_chunks_are_seen_again() -> None:
     assert writer.read([header], now=NOW)[0] is first
 
 
+def test_what_is_sealed_is_kept_without_its_buffer() -> None:
+    """I10: what is kept of a cookie that was sealed takes the memory of its text, and not orjson's whole buffer for it."""
+    keys, claims = ring(), {"access_token": "x" * 3000, "id_token": "y" * 3000}
+    keys.seal_known(claims, now=NOW, expires=NOW + 60)
+    tracemalloc.start(1)
+    try:
+        kept = keys.seal_known(claims, now=NOW, expires=NOW + 60)[1]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(kept.plaintext) < held < 2 * len(kept.plaintext)
+
+
 def test_nothing_secret_in_the_repr() -> None:
     """I7: neither the cookie nor what it held is in a repr."""
     seen = SeenCookies(keep=60)
@@ -217,3 +232,18 @@ def test_threads() -> None:
 
     assert len(seen) == 20
     assert seen.size == 20 * (40 + 2 * 2 + ENTRY_BYTES)
+
+
+@pytest.mark.parametrize(
+    "claims", [{1: "a"}, {None: True}, {"emoji": "\ud83d\ude00"}, {"nested": {1: (2,)}}, {"n": 1e22}]
+)
+def test_what_was_written_is_known_as_others_read_it(claims: dict[Any, Any]) -> None:
+    """The process that sealed a cookie knows it by what JSON gives back, as every other process does."""
+    writer = cookie()
+    [line] = writer.write(claims, now=NOW, expires=NOW + 3600, present=())
+    value = line.partition(b"=")[2].partition(b";")[0]
+    own, other = read(writer, value), read(cookie(), value)
+
+    assert own is not None
+    assert other is not None
+    assert repr(own.claims()) == repr(other.claims())

@@ -92,6 +92,21 @@ async def test_bounded_flows() -> None:
         assert youngest.headers["location"] == "http://testserver/"
 
 
+async def test_bounded_drops() -> None:
+    """I10: of a flood of planted flows a sign-in drops the oldest twenty, and not each with a header of its own."""
+    async with visiting() as visitor:
+        csrf_token = await visitor.csrf()
+        jar = "; ".join(f"{name}={value}" for name, value in visitor.client.cookies.items())
+        flood = "; ".join(f"authjs.state.{number:016x}=" for number in range(1500))
+        response = await visitor.client.post(
+            "/api/auth/signin/idp", data={"csrfToken": csrf_token}, headers={"cookie": f"{jar}; {flood}"}
+        )
+        dropped = [name for name, line in set_cookies(response).items() if "Max-Age=0" in line]
+
+        assert sorted(dropped) == [f"authjs.state.{number:016x}" for number in range(20)]
+        assert response.headers["location"].startswith(f"{SERVER}/oauth/authorize?")
+
+
 async def test_bounded_bytes() -> None:
     """The flows' cookies stay under 4 KiB together, whatever their callback URLs are."""
     clock = Clock()

@@ -77,6 +77,23 @@ async def test_the_token_expires_while_the_claim_is_found() -> None:
 
 
 @timed
+async def test_waits_one_after_the_other_are_one_wait() -> None:
+    """A request waits at most ``wait`` seconds in all: to find another's claim, and then for its owner."""
+    provider, one, other, token = await two_workers(wait=10, lease=9)
+    ends = LIFETIME - other.skew
+    await at(ends - 8)
+    provider.way_there = 60
+    first = asyncio.create_task(one.ensure(token))
+    await at(ends - 3)
+    other.reach.latency = 3  # each way
+    began = seconds()
+    standing = await other.ensure(token)
+
+    assert (standing.kind, seconds() - began) == ("unavailable", pytest.approx(10))
+    await first
+
+
+@timed
 async def test_a_lost_race_for_the_claim() -> None:
     """R1: Of two workers that read the same record one claims it, and the other sees that."""
     provider, one, other, token = await two_workers()

@@ -74,7 +74,10 @@ def writer(module: str) -> Writer:
             text = fast(value)
         except TypeError:  # orjson's errors are TypeErrors; the reference knows better, or says it in its own words
             return write_with_stdlib(value)
-        return text if _is_simple(value) or _survey(value).only_json else write_with_stdlib(value)
+        if not (_is_simple(value) or _survey(value).only_json):
+            return write_with_stdlib(value)
+        # A copy, since it is kept with the cookie: orjson's own holds on to its buffer, of up to eight times the length.
+        return bytes(memoryview(text))
 
     return write
 

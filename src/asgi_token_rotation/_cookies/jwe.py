@@ -33,6 +33,7 @@ _HEADER_PARAMETERS = frozenset(("alg", "enc", "kid", "typ", "cty"))
 _UUID_FIXED = 0x4 << 76 | 0x8 << 60  # version and variant
 _UUID_RANDOM = (1 << 128) - 1 & ~(0xF << 76 | 0xC << 60)
 _NUMBERS = (int, float)
+_TEXT = frozenset((str,))
 _LATEST = 2.0**53  # what JavaScript counts exactly; a later time is no time
 
 
@@ -102,7 +103,9 @@ class KeyRing:
         ends = int(expires)
         sealed = {**claims, "iat": int(now), "exp": ends, "jti": _random_uuid()}
         plaintext = json_codec.dumps(sealed)
-        return self.seal_bytes(plaintext), Opened(plaintext, True, [copy_of(sealed)], ends=ends)
+        # What JSON spells otherwise, a name that is no text or a surrogate, is read from there, as everybody else reads it.
+        exact = _TEXT.issuperset(map(type, sealed)) and b"\\ud" not in plaintext
+        return self.seal_bytes(plaintext), Opened(plaintext, True, [copy_of(sealed)] if exact else [], ends=ends)
 
     def open(self, token: bytes, *, now: float, max_bytes: int = MAX_TOKEN_BYTES) -> Opened:
         """Open a token and judge its times. InvalidTokenError; ExpiredTokenError if it is ours and over."""

@@ -13,6 +13,7 @@ from ..types import Dialect, Scope
 from .side_cookies import state_cookie_name
 
 MOST_FLOWS: Final = 5  # of one browser at one time
+MOST_DROPPED: Final = 20  # by one answer: a flood of planted cookies must not come back as a flood of headers
 MOST_BYTES: Final = 4096  # of their cookies together, so that no front end refuses the browser's requests
 
 
@@ -36,7 +37,7 @@ class ChecksCookies:
         attributes = self._at(path)
         name = self._name(flow_of(checks.state))
         own = set_one(name, sealed, attributes, max_age=FLOW_SECONDS)
-        dropped = _surplus(self._present(scope), room=MOST_BYTES - len(name) - len(sealed))
+        dropped = list(_surplus(self._present(scope), room=MOST_BYTES - len(name) - len(sealed)))[-MOST_DROPPED:]
         return [*clear(dropped, attributes), own]
 
     def find(self, scope: Scope, state: str | None, *, now: float) -> Checks | None:

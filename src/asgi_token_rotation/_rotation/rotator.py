@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 
@@ -129,16 +130,18 @@ class Rotator:
         served_on = level == "soon" and standing.token is not None
         if served_on and not started:
             return standing
+        time = asyncio.get_running_loop().time
+        until = time() + self._options.wait
         result = await flight.wait(self._options.wait, or_parked=served_on)
         if not started and result is not None and self._falls_short(result, case.demand):
             # It had flown for less than what is asked here: an access token that an API refused, say.
-            result = await self._join(case)[0].wait(self._options.wait)
+            result = await self._join(case)[0].wait(max(until - time(), 0.0))
         if result is None and served_on and flight.parked:
             standing = self._glance(case.key, token, presented=False)
             if standing.token is None or self.due(standing.token, case.demand) != "expired":
                 return standing
             # To find the claim took so long that the token has expired meanwhile: so this one waits, as all do then.
-            result = await flight.wait(self._options.wait)
+            result = await flight.wait(max(until - time(), 0.0))
         if result is not None:
             return result
         # What is known now may be more than before the wait, but is not what was asked for.
