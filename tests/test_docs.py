@@ -8,6 +8,7 @@ import inspect
 import re
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,29 @@ import httpx
 import pytest
 import uvicorn
 
-from asgi_token_rotation import CookieOptions, Events, Lifetime, Pages, RefreshOptions, TokenRotation
+from asgi_token_rotation import (
+    Callbacks,
+    CookieOptions,
+    Credentials,
+    Event,
+    Events,
+    Field,
+    JWTParams,
+    Lifetime,
+    Pages,
+    RedirectParams,
+    RefreshOptions,
+    SessionParams,
+    SignIn,
+    SignInParams,
+    TokenRotation,
+    TokenSet,
+    errors,
+)
+from asgi_token_rotation.integrations import fastapi, litestar
+from asgi_token_rotation.integrations.fastapi import require_session
+from asgi_token_rotation.stores import MemoryStore, SQLiteStore
+from asgi_token_rotation.stores.redis import RedisStore
 from asgi_token_rotation.testing import TokenServer
 
 ROOT = Path(__file__).parent.parent
@@ -168,21 +191,93 @@ def test_make_targets_exist(page: Path) -> None:
     assert named - targets == set()
 
 
+def section(heading: str) -> str:
+    """What stands in the reference below a heading, up to the next one."""
+    text = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    return re.split(r"\n###? ", re.split(rf"\n###? {re.escape(heading)}\n", text, maxsplit=1)[1], maxsplit=1)[0]
+
+
 def table(heading: str) -> list[list[str]]:
     """The rows of the reference's table below a heading, cell by cell."""
-    text = (ROOT / "docs" / "reference.md").read_text("utf-8")
-    section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `") or "| `" in line]
+    lines = section(heading).splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `") or "| `" in line]
     return [[cell.strip() for cell in row] for row in rows]
+
+
+def documented(heading: str) -> list[tuple[str, str]]:
+    """The first two cells of each row: a name and its default."""
+    return [(row[0], row[1]) for row in table(heading)]
 
 
 @pytest.mark.parametrize("kind", [RefreshOptions, Lifetime, CookieOptions, Pages], ids=lambda kind: kind.__name__)
 def test_the_reference_knows_every_option(kind: Any) -> None:
     """The reference names every option with its default, and no other, in the code's order."""
-    documented = [(row[0], row[1]) for row in table(f"`{kind.__name__}`")]
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
 
-    assert documented == [(f"`{name}`", f"`{shown(default)}`") for name, default in defaults.items()]
+    assert documented(f"`{kind.__name__}`") == [
+        (f"`{name}`", f"`{shown(default)}`") for name, default in defaults.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Callbacks, JWTParams, SessionParams, SignInParams, RedirectParams, Credentials, Field, SignIn, TokenSet, Event],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_reference_knows_every_field(kind: Any) -> None:
+    """The reference names every field of what the application hands in and gets, with its default, in the code's order."""
+    fields = [(field.name, default_of(field)) for field in dataclasses.fields(kind)]
+    expected = [(f"`{name}`", default) for name, default in fields if (kind, name) != (Credentials, "type")]
+
+    assert documented(f"`{kind.__name__}`") == expected
+
+
+def default_of(field: dataclasses.Field[Any]) -> str:
+    """As the reference writes it: a mapping of form fields by its names."""
+    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if isinstance(made, dict) and made:
+        return ", ".join(f"`{name}`" for name in made)
+    return "required" if made is dataclasses.MISSING else f"`{shown(made)}`"
+
+
+@pytest.mark.parametrize(
+    ("heading", "function"),
+    [
+        ("MemoryStore", MemoryStore),
+        ("SQLiteStore", SQLiteStore),
+        ("RedisStore.from_url", RedisStore.from_url),
+        ("require_session", require_session),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_reference_knows_every_argument(heading: str, function: Callable[..., Any]) -> None:
+    """The reference names every argument of the stores and of require_session with its default, in the code's order."""
+    expected = [
+        (f"`{name}`", "required" if parameter.default is parameter.empty else f"`{shown(parameter.default)}`")
+        for name, parameter in inspect.signature(function).parameters.items()
+    ]
+
+    assert documented(f"`{heading}`") == expected
+
+
+def test_the_reference_knows_every_exception() -> None:
+    """The reference draws the tree of errors.py, and says of each exception when it is raised."""
+    tree = section("Exceptions").split("```text\n")[1].split("```")[0].splitlines()
+    drawn = [line for line in (errors.__doc__ or "").splitlines() if "Error" in line]
+    classes = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    told = [name for row in table("Exceptions") for name in re.findall(r"`(\w+)`", row[0])]
+
+    assert [line for line, of_code in zip(tree, drawn, strict=True) if not of_code.startswith(line)] == []
+    assert sorted(told) == sorted(classes)
+
+
+@pytest.mark.parametrize(("heading", "module"), [("FastAPI", fastapi), ("Litestar", litestar)])
+def test_the_reference_knows_the_integrations(heading: str, module: ModuleType) -> None:
+    """What the reference says of an integration is there."""
+    names = [re.findall(r"\w+", row[0])[0] for row in table(heading)]
+
+    assert len(names) == 3
+    assert [name for name in names if not hasattr(module, name)] == []
 
 
 def test_the_reference_knows_the_rotation() -> None:
@@ -192,13 +287,15 @@ def test_the_reference_knows_the_rotation() -> None:
     for name, parameter in list(inspect.signature(TokenRotation.__init__).parameters.items())[1:]:
         default = parameter.default
         text = f"`{type(default).__name__}()`" if type(default).__name__ in names else f"`{shown(default)}`"
-        text = "required" if default is parameter.empty else "`time.time`" if name == "clock" else text
+        text = "required" if default is parameter.empty else text
         expected.append((f"`{name}`", text))
 
-    assert [(row[0], row[1]) for row in table("`TokenRotation`")] == expected
+    assert documented("`TokenRotation`") == expected
 
 
 def shown(default: object) -> str:
+    if default is time.time:
+        return "time.time"
     return f'"{default}"' if isinstance(default, str) else repr(default)
 
 

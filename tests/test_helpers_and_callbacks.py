@@ -23,6 +23,7 @@ from asgi_token_rotation import (
     TokenRotation,
     TokenRotationMiddleware,
     get_access_token,
+    get_session,
     get_token,
     sign_out,
     update_session,
@@ -92,6 +93,27 @@ async def signed_in(rig: Rig, browser: httpx.AsyncClient) -> bool:
     """Whether the session is still there, as far as a refresh that is due shows it."""
     rig.past_expiry()
     return user_of(await browser.get("/me")) is not None
+
+
+async def test_a_helper_that_is_called_after_the_application_ended() -> None:
+    """L3: who keeps a request may still ask for its access token, refreshed, and the session's next request has it."""
+    kept = list[Request]()
+    rig = Rig()
+    browser = await rig.signed_in()
+
+    async def keeps(request: Request) -> Response:
+        kept.append(request)
+        return JSONResponse({})
+
+    rig.routes["keeps"] = keeps
+    await browser.get("/at/keeps")
+    rig.past_expiry()
+    [request] = kept
+
+    assert get_session(request)["user"]["name"] == "Ada"
+    access_token = await get_access_token(request)
+    assert (await browser.get("/token")).json()["access_token"] == access_token
+    assert rig.server.rotations == 1
 
 
 def test_send_is_a_coroutine_function() -> None:

@@ -14,17 +14,21 @@ COMPLETE = {"type": "lifespan.startup.complete"}
 OVER = {"type": "lifespan.shutdown.complete"}
 
 
-def around(app: ASGIApp, closed: list[str]) -> ASGIApp:
+def around(app: ASGIApp, closed: list[str], *, hangs: bool = False) -> ASGIApp:
     """An application whose lifespan is passed on, with a shutdown of ours that notes when it ran."""
 
-    async def drain() -> None:
+    async def drain() -> bool:
         closed.append("drained")
+        return not hangs
 
     async def shutdown() -> None:
         closed.append("ours")
 
+    async def let_go() -> None:
+        closed.append("ours, without a wait")
+
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        await lifespan(app, scope, receive, send, drain=drain, shutdown=shutdown)
+        await lifespan(app, scope, receive, send, drain=drain, shutdown=shutdown, let_go=let_go)
 
     return wrapped
 
@@ -136,6 +140,21 @@ async def test_a_failed_shutdown_is_reported_as_it_is() -> None:
     async with running(around(app, closed)) as server:
         assert await server.say("shutdown") == failed
     assert closed == ["drained", "ours"]
+
+
+async def test_a_refresh_that_hangs_is_waited_for_once() -> None:
+    """I5: a shutdown waits ``shutdown_wait`` seconds at most, and not a second time before it lets go."""
+    closed: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(COMPLETE)
+        await receive()
+        await send(OVER)
+
+    async with running(around(app, closed, hangs=True)) as server:
+        assert await server.say("shutdown") == OVER
+    assert closed == ["drained", "ours, without a wait"]
 
 
 async def test_a_cancelled_lifespan_is_not_taken_for_one_that_does_not_speak_it() -> None:

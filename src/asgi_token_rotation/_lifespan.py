@@ -16,13 +16,15 @@ async def lifespan(
     receive: Receive,
     send: Send,
     *,
-    drain: Callable[[], Awaitable[None]],
+    drain: Callable[[], Awaitable[bool]],
     shutdown: Callable[[], Awaitable[None]],
+    let_go: Callable[[], Awaitable[None]],
 ) -> None:
     """Pass the protocol through, with our own shutdown just before the application's is reported as done.
 
     Refreshes under way are waited for before the application hears of the shutdown: it may close the HTTP client that
-    they use.
+    they use. ``drain`` answers whether all are done; where one hangs, ``let_go`` stands for ``shutdown``, which would
+    wait for it once more.
 
     An application that raises before it has received anything, or returns, does not speak lifespan (Django, Channels):
     then the server is answered in its place.
@@ -30,20 +32,20 @@ async def lifespan(
     What fails in a shutdown of ours is logged and hides nothing of the application's: a server that is told of no end
     waits for it, or takes the application's lifespan for unsupported.
     """
-    received = closed = False
+    received = closed = hangs = False
 
     async def close() -> None:
         nonlocal closed
         if not closed:
             closed = True
-            await _logged(shutdown)
+            await _logged(let_go if hangs else shutdown)
 
     async def receive_noted() -> Message:
-        nonlocal received
+        nonlocal received, hangs
         message = await receive()
         received = True
         if message["type"] == "lifespan.shutdown":
-            await _logged(drain)
+            hangs = await _logged(drain) is False
         return message
 
     async def send_last(message: Message) -> None:
@@ -66,8 +68,9 @@ async def lifespan(
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _logged(step: Callable[[], Awaitable[None]]) -> None:
+async def _logged(step: Callable[[], Awaitable[bool | None]]) -> bool | None:
     try:
-        await step()
+        return await step()
     except Exception as error:  # noqa: BLE001 it must not keep the server from hearing of the end
         logger.error("The shutdown of TokenRotation failed: %s", where(error))
+        return None

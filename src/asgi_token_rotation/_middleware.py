@@ -65,7 +65,8 @@ class TokenRotationMiddleware:
     async def _leave_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
         rotation = self.rotation
         if scope["type"] == "lifespan":
-            await lifespan(self.app, scope, receive, send, drain=rotation.drain, shutdown=rotation.aclose)
+            drain, shutdown, let_go = rotation.drain, rotation.aclose, rotation.let_go
+            await lifespan(self.app, scope, receive, send, drain=drain, shutdown=shutdown, let_go=let_go)
             return
         rotation.pass_by(scope)
         await self.app(scope, receive, send)

@@ -180,15 +180,20 @@ class TokenRotation:
         """
         return {name: self._counts[name] for name in COUNTED}
 
-    async def drain(self) -> None:
-        """Wait for the running loop's refreshes under way, ``shutdown_wait`` seconds at most."""
+    async def drain(self) -> bool:
+        """Wait for the running loop's refreshes under way, ``shutdown_wait`` seconds at most. Whether all are done."""
         left = await self._tasks.get().drain(self._shutdown_wait)
         if left:
             logger.error("After %g s %d refreshes or notes are still under way.", self._shutdown_wait, left)
+        return not left
 
     async def aclose(self) -> None:
         """Wait for refreshes under way, ``shutdown_wait`` seconds at most, and let go of connections and store."""
         await self.drain()
+        await self.let_go()
+
+    async def let_go(self) -> None:
+        """Let go of connections and store, without another wait for what hangs. For the middleware."""
         await self._calls.aclose()
         if self._owns_store:
             await self._store.aclose()

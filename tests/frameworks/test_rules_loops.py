@@ -106,12 +106,15 @@ async def test_our_own_failing_shutdown_is_not_the_applications(caplog: pytest.L
     """ASGI R23: what fails in our own shutdown is logged once, and the server hears how the application's went."""
     order: list[str] = []
 
-    async def failing() -> None:
+    async def failing() -> bool:
         order.append("ours")
         raise OSError("a store that can't be closed")
 
+    async def let_go() -> None:
+        await failing()
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await lifespan(plain(world), scope, receive, send, drain=failing, shutdown=failing)
+        await lifespan(plain(world), scope, receive, send, drain=failing, shutdown=let_go, let_go=let_go)
 
     world = World(lifespans=order)
     with caplog.at_level(logging.ERROR, logger="asgi_token_rotation"):
@@ -136,8 +139,12 @@ async def test_a_framework_that_reports_a_failure_and_raises_is_closed_once(phas
     async def close() -> None:
         closed.append("ours")
 
+    async def drain() -> bool:
+        await close()
+        return True
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await lifespan(Starlette(lifespan=broken), scope, receive, send, drain=close, shutdown=close)
+        await lifespan(Starlette(lifespan=broken), scope, receive, send, drain=drain, shutdown=close, let_go=close)
 
     server = Lifespan(app)
     if phase == "shutdown":

@@ -26,13 +26,14 @@ class Cost:
     def __init__(self) -> None:
         self.calls = self.seals = self.peak = self._before = 0
 
-    def start(self) -> None:
-        """From here on."""
+    def start(self, *, counted: bool = True) -> None:
+        """From here on. ``counted``: False leaves out the calls, for what takes twice as long to count as to do."""
         self.calls = self.seals = 0
         if tracemalloc.is_tracing():
             tracemalloc.reset_peak()
             self._before = tracemalloc.get_traced_memory()[0]
-        sys.setprofile(self._count)
+        if counted:
+            sys.setprofile(self._count)
 
     def stop(self) -> None:
         """Up to here."""

@@ -17,7 +17,6 @@ with atheris.instrument_imports(include=["asgi_token_rotation"]):
 from fuzz.dice import seeded
 from fuzz.rules import BrokenRuleError
 from fuzz.sources import BATCH, Found, in_words
-from fuzz.worlds import worlds
 
 CORPUS = 300  # inputs to begin with
 
@@ -32,7 +31,7 @@ def main(count: int, seed: int) -> None:
     def one(data: bytes) -> None:
         found.inputs += 1
         if found.inputs % BATCH == 0:
-            examiner.worlds = worlds()
+            examiner.renew()
         try:
             loop.run_until_complete(examiner.examine(data))
         except BrokenRuleError as error:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from asgi_token_rotation._cookies.ciphers import ContentCipher, Encryption, b64url_encode, content_cipher
+from asgi_token_rotation._cookies.ciphers import ContentCipher, Encryption, b64url_decode, b64url_encode, content_cipher
 from fuzz.dice import Dice
 
 NOW = 1_800_000_000.0
@@ -55,6 +55,15 @@ def token(
     iv = hashlib.sha256(dice.identity.encode() + first + plaintext).digest()[: cipher.iv_bytes]
     ciphertext, tag = cipher.encrypt(plaintext, iv=iv, aad=first)
     return b".".join((first, b"", b64url_encode(iv), b64url_encode(ciphertext), b64url_encode(tag)))
+
+
+def opened(cookie: bytes, *, name: str, dialect: Dialect) -> dict[str, Any]:
+    """What a cookie holds that the newest secret sealed."""
+    header, _, *parts = cookie.split(b".")
+    iv, ciphertext, tag = map(b64url_decode, parts)
+    text = cipher_for(SECRETS[0], name, dialect, "A256GCM").decrypt(ciphertext, iv=iv, tag=tag, aad=header)
+    claims: dict[str, Any] = json.loads(text or b"")
+    return claims
 
 
 def claims_of_ada(dice: Dice, **more: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ MARK = "<fz\"'>"  # in HTML it must not stand as it is
 ACTIONS = (
     "session", "csrf", "signin", "callback/credentials", "signout", "error", "providers", "signin/credentials",
     "_log",
-    "callback/nobody", "signin/nobody", "callback", "signin/a/b", "", "nothing",
+    "callback/nobody", "signin/nobody", "callback", "signin/a/b", "", "nothing", "signin/op", "callback/op",
+    "backchannel-logout",
 )  # fmt: skip
 PATHS = (
     "/",

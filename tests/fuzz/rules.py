@@ -69,10 +69,12 @@ def judge_answer(sent: list[Message], asked: Asked, world: World, *, left: bool)
 
 def _endpoint(start: Message, asked: Asked, world: World) -> None:
     """What an endpoint does with what it must not take."""
-    status = start["status"]
+    status, path = start["status"], asked.scope["path"]
     need(not asked.refused or status >= 400, "I10: such a body is refused")
-    if asked.foreign and asked.scope["method"] == "POST" and "_log" not in asked.scope["path"]:
-        need(status >= 400, "I11: what a foreign page sends is refused")
+    if asked.foreign and asked.scope["method"] == "POST" and "_log" not in path:
+        # A provider's form is sent on with the same words, and a logout token counts whoever brings it.
+        sent_on = bool(world.leads_to) and ("/callback/" in path or "/backchannel-logout" in path)
+        need(sent_on or status >= 400, "I11: what a foreign page sends is refused")
         need(not any(value.startswith(world.place.wire) for _, value in start["headers"]), "I11: it changes no session")
 
 
@@ -96,8 +98,9 @@ def _cookies(message: Message, asked: Asked, world: World) -> None:
     stem = STEMS[world.place.dialect].encode()
     for name in names:
         small = name.endswith((stem + b".csrf-token", stem + b".callback-url"))
-        need(name.startswith(session) or small, "only our own cookies are set")
-    cleared = [line for line in lines if b"Max-Age=0" in line]
+        checks = bool(world.leads_to) and name.startswith(world.state + b".")
+        need(name.startswith(session) or small or checks, "only our own cookies are set")
+    cleared = [line for line in lines if b"Max-Age=0" in line and not line.startswith(world.state)]
     written = [line for line in lines if line.startswith(session) and line not in cleared]
     need(not cleared or written or asked.may_end, "nothing but a sign-out clears the session cookie")
     if asked.jar.who == "nobody" and asked.scope["type"] == "websocket":
@@ -139,7 +142,13 @@ def _who(session: dict[str, Any], asked: Asked, world: World) -> None:
 
 
 def _place(url: str, asked: Asked, world: World) -> None:
-    """Our own and trusted origins only, as a browser would read the URL."""
+    """Our own and trusted origins only, as a browser would read the URL; and the provider where it is meant."""
+    for action, addresses in world.leads_to.items():
+        meant = f"/{action}" in asked.scope["path"] and asked.scope["method"] == "POST"
+        starts = tuple(f"{address}{'&' if '?' in address else '?'}" for address in addresses)
+        if meant and url.startswith(starts):
+            need(_URL.fullmatch(url), "a redirect is an absolute http(s) URL in visible ASCII")
+            return
     found = _URL.fullmatch(url)
     need(found, "a redirect is an absolute http(s) URL in visible ASCII")
     assert found is not None

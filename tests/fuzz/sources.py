@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from fuzz.dice import seeded
 from fuzz.examine import Examiner
 from fuzz.rules import BrokenRuleError
-from fuzz.worlds import worlds
 
 BATCH = 500  # inputs that share their applications
 TRACED = 50  # of so many batches one also measures memory, which is slow
@@ -107,7 +106,7 @@ def with_hypothesis(seed: int, number: int, count: int) -> Found:
             data = _input(choices, material)
             found.inputs += 1
             if found.inputs % BATCH == 0:
-                examiner.worlds = worlds()
+                examiner.renew()
             try:
                 runner.run(examiner.examine(data))
             except BrokenRuleError as error:

@@ -1,9 +1,9 @@
-"""The applications that inputs go to: one in each dialect, and one whose sessions are due for a refresh."""
+"""The applications that inputs go to: in each dialect, with pages of their own, and with providers that users are sent to."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -22,29 +22,51 @@ from asgi_token_rotation import (
     TokenSet,
     get_session,
 )
+from asgi_token_rotation.providers import OIDC, OAuth2
 from asgi_token_rotation.types import ASGIApp, Message, Receive, Scope, Send
 from fuzz.answers import Answer
 from fuzz.cookies import Place, place_of
-from fuzz.minted import ACCESS_TOKEN, NOW, PASSWORD, REFRESH_TOKEN, SECRETS, USER
+from fuzz.minted import ACCESS_TOKEN, NOW, PASSWORD, REFRESH_TOKEN, SECRETS, STEMS, USER
+from fuzz.openid import API, AUTHORIZE, END, FuzzedProvider, oauth2, openid
 
 
 class World:
-    """One application with the middleware around it. ``answer`` is what its provider says next."""
+    """One application with the middleware around it. ``answer`` is what the credentials' back end says next.
+
+    ``provider`` stands for the others. ``leads_to`` has what redirects may lead to beside our own, by the action of a POST.
+    """
 
     def __init__(
-        self, name: str, *, place: Place, secure: bool, origins: frozenset[str] | None, **options: Any
+        self,
+        name: str,
+        *,
+        place: Place,
+        secure: bool,
+        origins: frozenset[str] | None,
+        providers: Sequence[OAuth2 | OIDC] = (),
+        anew: Callable[[], World] | None = None,  # makes the same, which knows nothing of the provider yet
+        **options: Any,
     ) -> None:
         self.name, self.place, self.secure = name, place, secure
         self.origins = origins  # where redirects may lead; None: to the request's own host, if it is loopback
+        self.address: str = options.get("public_url", "http://testserver")
+        self.state = f"{'__Secure-' if secure else ''}{STEMS[place.dialect]}.state".encode()  # how checks cookies begin
+        self.csrf = f"{'__Host-' if secure else ''}{STEMS[place.dialect]}.csrf-token".encode()
+        self.anew: Callable[[], World] = anew or (lambda: self)
+        self.openid = any(isinstance(provider, OIDC) for provider in providers)
+        self.verified = any(isinstance(provider, OIDC) and provider.verify_access_token for provider in providers)
         self.answer = Answer(500, [], b"")
         self.asked = 0
+        self.provider = FuzzedProvider()
+        self.leads_to = {"signin": (AUTHORIZE,), "signout": (END,)} if providers else {}
         self._client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer), base_url="http://provider")
         self.app: ASGIApp = TokenRotationMiddleware(
             _application,
             rotation=TokenRotation(
                 secret=SECRETS,
-                providers=[Credentials(authorize=_authorize, refresh=self._refresh)],
+                providers=[Credentials(authorize=_authorize, refresh=self._refresh), *providers],
                 callbacks=Callbacks(jwt=_jwt, session=_session),
+                http_client=httpx.AsyncClient(transport=httpx.MockTransport(self.provider.answer)),
                 clock=clock,
                 **options,
             ),
@@ -79,6 +101,34 @@ def worlds() -> list[World]:
             pages=Pages(sign_in="/login?from=x", sign_out="/bye", error="https://example.com/oops"),
         ),
     ]  # fmt: skip
+
+
+def _oauth2() -> World:
+    return World(
+        "OAuth 2.0", place=place_of("authjs", secure=False), secure=False, origins=None,
+        providers=[oauth2(), oauth2("other")], anew=_oauth2,
+    )  # fmt: skip
+
+
+def _openid() -> World:
+    address = "https://example.com"
+    return World(
+        "OpenID Connect", place=place_of("authjs", secure=True), secure=True, public_url=address, origins=frozenset((address,)),
+        providers=[openid(), oauth2("other")], anew=_openid,
+    )  # fmt: skip
+
+
+def _verified() -> World:
+    return World(
+        "OpenID Connect, access tokens verified", place=place_of("nextauth-v4", secure=True), secure=True,
+        dialect="nextauth-v4", origins=frozenset(("https://example.com",)), public_url="https://example.com/app",
+        providers=[openid(verify_access_token=API), oauth2("other")], anew=_verified,
+    )  # fmt: skip
+
+
+def with_providers() -> list[World]:
+    """Fresh ones whose users are sent to a provider."""
+    return [_openid(), _oauth2(), _verified()]
 
 
 async def _application(scope: Scope, receive: Receive, send: Send) -> None:

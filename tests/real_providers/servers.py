@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from real_providers import packages, realm
 from stores.redis_servers import free_port
 
-ACCESS_TOKEN_SECONDS = 3  # Keycloak tells one less where a second ends meanwhile, and what lives for less than one is nonsense
+ACCESS_TOKEN_SECONDS = (
+    3  # Keycloak tells one less where a second ends meanwhile, and what lives for less than one is nonsense
+)
 USERNAME, PASSWORD = "ada", "lovelace-1815"
 CLIENT_ID, CLIENT_SECRET = "the-application", "the:secret/of+the application"  # both parts of Basic need their encoding
 STARTED_WITHIN = 240.0  # seconds; Keycloak builds itself first
