@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -281,3 +283,14 @@ def test_annotations_are_postponed_and_nothing_is_parked(file: str) -> None:
 
     assert "from __future__ import annotations" in text or len(tree_of(file).body) == 1
     assert re.search(r"\b(TODO|FIXME|HACK|XXX)\b", text) is None
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git applies the patches, and is not installed")
+def test_the_patches_that_take_out_guards_apply() -> None:
+    """A change that makes a guard's patch unusable is noticed at once, not only by the long run of all of them."""
+    patches = sorted((ROOT / "tests" / "guards").glob("*.patch"))
+    git = ["git", "apply", "--check", "-p1"]
+    stale = [patch.name for patch in patches if subprocess.run([*git, str(patch)], cwd=ROOT, check=False).returncode]
+
+    assert len(patches) >= 50
+    assert stale == []
