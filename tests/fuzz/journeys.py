@@ -215,6 +215,8 @@ async def refreshed(dice: Dice, worlds: Worlds, ask: Ask) -> Flow:
         del document["refresh_token"]
     made.said.refreshed = document
     outcome: Outcome = "refused" if made.wrong else "either" if made.unsure else "kept"
+    if not document["access_token"]:
+        outcome = "either"  # no token set as in RFC 6749, 5.1, so nothing else of it is judged
     world, outcome = _unreliable(made, outcome, dice, world)
     world.provider.said = made.said
     visitor = Visitor(dice, world, ask)
