@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asgi_token_rotation._endpoints.body import MAX_BODY, Refusal, fields_of, query_of, read_body
 from asgi_token_rotation.types import Message
@@ -167,3 +171,29 @@ def test_query() -> None:
     assert query_of(b"callbackUrl=%2Fa&error=&x=%FF") == {"callbackUrl": "/a", "error": "", "x": "\ufffd"}
     assert query_of(b"&".join(b"a%d=1" % n for n in range(101))) == {}
     assert query_of(b"a=" + b"x" * 9000) == {}
+
+
+@given(st.text(st.sampled_from("ab=&+%4c1C3A9eE28\u00e9\u20ac"), max_size=60).map(str.encode))
+@settings(max_examples=500, deadline=None)
+def test_queries_and_forms_read_as_urllib_reads_them(raw: bytes) -> None:
+    """Pairs, blanks and percent-encoded bytes mean what they mean to the standard library, damaged ones included."""
+    expected = parse_qsl(raw.decode("latin-1"), keep_blank_values=True)
+    assert query_of(raw) == dict(expected)
+    try:
+        form = dict(parse_qsl(raw.decode(), keep_blank_values=True, errors="strict"))
+    except ValueError:
+        assert isinstance(fields_of(raw, content_type=FORM), Refusal)
+    else:
+        assert fields_of(raw, content_type=FORM) == form
+
+
+def test_percent_signs_take_no_memory_of_their_own() -> None:
+    """I10: a form of nothing but percent signs takes a few times its size, on every Python."""
+    raw = b"a=" + b"%" * 60_000
+    fields_of(b"a=%41", content_type=FORM)
+    tracemalloc.start()
+    try:
+        fields_of(raw, content_type=FORM)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(raw)
+    finally:
+        tracemalloc.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import sys
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -29,7 +28,6 @@ MOST_CALLS = 4_000  # of functions, for a request without a body; each byte of J
 CALLS_PER_BYTE = 4
 MOST_MEMORY = 200_000  # bytes; a table of what a process knows grows by 29 KB at most with the sessions of a batch
 MEMORY_PER_BYTE = 24
-MEMORY_PER_ESCAPE = 200 if sys.version_info < (3, 12) else 0  # bytes; there urllib's unquote lists what is between them
 
 # Of a hundred inputs: requests up to here, refreshes, what is judged alone, and the rest go to a provider.
 REQUESTS, REFRESHES, ALONE = 57, 65, 74
@@ -187,11 +185,8 @@ class Examiner:
             and question.scope.get("method") == "GET"
         ):
             need(not cost.seals, "I10: the size of cookies is judged before any cryptography")
-        escapes = question.scope["query_string"].count(b"%")
-        escapes += sum((message.get("body") or b"").count(b"%") for message in question.messages)
-        escapes += sum(value.count(b"%") for _, value in question.scope["headers"])
         calls = cost.calls - CALLS_PER_BYTE * parsed - CALLS_PER_ASK * asked
-        memory = cost.peak - MEMORY_PER_BYTE * size - MEMORY_PER_ESCAPE * escapes
+        memory = cost.peak - MEMORY_PER_BYTE * size
         if calls > MOST_CALLS or memory > MOST_MEMORY:
             raise TooCostlyError("I10: a bounded number of calls, and bounded memory")
         for name, value in (("calls", calls), ("memory", memory)):

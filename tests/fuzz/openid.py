@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
+from binascii import unhexlify
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qsl
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -141,7 +142,7 @@ class FuzzedProvider:
 
     def _right(self, name: str, request: httpx.Request) -> Answer:
         if name == "token":
-            document = self._exchanged(dict(parse_qsl(request.content.decode())))
+            document = self._exchanged(_form(request.content))
             return answered({"error": "invalid_grant"}, status=400) if document is None else answered(document)
         if name in ("discovery", "jwks"):
             return answered(DISCOVERY if name == "discovery" else {"keys": jwks()})
@@ -186,3 +187,10 @@ def openid(*, verify_access_token: str | None = None) -> OIDC:
 def ada(subject: str) -> dict[str, Any]:
     """What the userinfo endpoint says of Ada (OpenID Connect Core, 5.3.2)."""
     return {"sub": subject, "name": "Ada", "email": USER}
+
+
+def _form(content: bytes) -> dict[str, str]:
+    """A well-formed form. Not by urllib: what that takes before Python 3.12 would count as the package's own memory."""
+    pairs = [pair.replace(b"+", b" ").split(b"=", 1) for pair in content.split(b"&")]
+    read = [[re.sub(rb"%(..)", lambda escape: unhexlify(escape[1]), text).decode() for text in pair] for pair in pairs]
+    return {name: value for name, value in read if value}
