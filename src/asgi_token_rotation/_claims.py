@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .types import JWT, TokenSet
@@ -16,6 +16,7 @@ SEAL = ("iat", "exp", "jti", "nbf")  # set by the seal itself, so never a change
 _NEEDED = (*TOKEN_SET, "provider")  # without its provider nobody could refresh the session
 FLAT = frozenset((str, int, float, bool, type(None)))
 _TEXT = frozenset((str,))
+_copy_list = list[Any].copy
 _DERIVED_SESSION_ID = b"asgi-token-rotation derived session id\0"
 
 
@@ -71,7 +72,12 @@ def copy_of(token: JWT) -> JWT:
 
 def nested_claims(token: JWT) -> tuple[str, ...]:
     """The claims whose values are more than a text or a number."""
-    return tuple([claim for claim, value in token.items() if value.__class__ not in FLAT])
+    return tuple([claim for claim, value in token.items() if type(value) not in FLAT])
+
+
+def copier_of(value: Any) -> Callable[[Any], Any]:
+    """What copies this JSON value, and any other of its shape, as ``copied`` does."""
+    return _copy_list if value.__class__ is list and FLAT.issuperset(map(type, value)) else copied
 
 
 def copied(value: Any) -> Any:
@@ -104,8 +110,8 @@ def restored(own: JWT, before: JWT) -> JWT:
     for claim in OURS:
         if claim in before:
             token[claim] = before[claim]
-        else:
-            token.pop(claim, None)
+        elif claim in token:
+            del token[claim]
     for claim in _NEEDED:
         if claim in before and claim not in token:
             token[claim] = before[claim]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._claims import SEAL, copied, nested_claims, with_session_id
+from ._claims import SEAL, copier_of, nested_claims, with_session_id
 from ._cookies.jwe import Opened
-from ._present import default_session
+from ._present import blank_session, default_session
 from ._rotation.policy import moment, refresh_at
 from ._rotation.sealing import key_of
 from .options import Lifetime, RefreshOptions
@@ -23,7 +24,7 @@ class Contents:
 
     token: JWT = field(repr=False)  # without what the seal set
     newest: bool  # sealed by the first secret, in the dialect that seals
-    nested: tuple[str, ...]  # those of its claims that are lists or objects
+    nested: tuple[tuple[str, Callable[[Any], Any]], ...]  # its claims that are lists or objects, and what copies each
     key: str  # of the session's record
     rolls_at: float  # when a visit seals the cookie anew
     expires: float | None
@@ -35,8 +36,8 @@ class Contents:
     def copy(self) -> JWT:
         """The token, afresh."""
         token = self.token.copy()
-        for claim in self.nested:
-            token[claim] = copied(token[claim])
+        for claim, copier in self.nested:
+            token[claim] = copier(token[claim])
         return token
 
     def session(self) -> Session:
@@ -44,7 +45,7 @@ class Contents:
         shown = self.shown
         if shown is None:
             shown = self.shown = default_session(self.token, expires=self.expires or 0.0, due_at=self.due_at)
-        session = Session()
+        session = blank_session()
         session.update(shown)
         session["user"] = shown["user"].copy()
         return session
@@ -52,15 +53,15 @@ class Contents:
 
 def contents_of(opened: Opened, *, options: RefreshOptions, lifetime: Lifetime) -> Contents:
     """What follows from an opened cookie, to be kept with it."""
-    claims = opened.claims()
-    token = with_session_id(claims)
-    sealed_at, expires = moment(claims, "iat") or 0.0, moment(claims, "exp")
+    token = with_session_id(opened.claims())
+    sealed_at, expires = token.get("iat", 0.0), token.get("exp")  # numbers, as the key ring has seen to
     for claim in SEAL:
         token.pop(claim, None)
     nested, ends = nested_claims(token), absolute_end(token, lifetime)
     quiet = opened.newest and expires is not None and not token.get("error") and _FLAT_IN_SESSION.isdisjoint(nested)
+    copiers = tuple([(claim, copier_of(token[claim])) for claim in nested])
     return Contents(
-        token, opened.newest, nested, key_of(token["session_id"]), sealed_at + lifetime.roll_after, expires,
+        token, opened.newest, copiers, key_of(token["session_id"]), sealed_at + lifetime.roll_after, expires,
         _FOR_EVER if ends is None else ends, refresh_at(token, options), quiet,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from .types import Message
 
@@ -19,20 +19,26 @@ _VARYING = frozenset((b"cookie", b"*"))
 _SHARED = re.compile(rb"\s*(?:public|s-maxage\s*=[^,]*)\s*(?:,|\Z)", re.IGNORECASE)
 
 
+def varied(message: Message) -> Message:
+    """The message for a request that carried a session cookie and gets none, fit for caches as ``amended`` says."""
+    given = message.get("headers")
+    if given.__class__ is not list or message["type"] == "websocket.accept":
+        return amended(message, (), carried=True)
+    # Nearly always ``vary`` is all that is missing. Most headers are told apart by their names' lengths alone.
+    for name, _ in given:
+        if len(name) in _LENGTHS:
+            return amended(message, (), carried=True)
+    return {**message, "headers": [*given, _VARY]}
+
+
 def amended(message: Message, cookies: Sequence[bytes], *, carried: bool) -> Message:
     """The message with our cookies, and fit for caches (RFC 9111: a Set-Cookie does not stop caching).
 
     With a cookie of ours ``cache-control: private, no-store``. For a request that carried a session cookie
     ``vary: cookie``, and never ``public`` or ``s-maxage``.
     """
-    given: list[Any] = list(message.get("headers") or ())
-    counts = (carried or cookies) and message["type"] != "websocket.accept"
-    if counts and not cookies and _LENGTHS.isdisjoint([len(item[0]) for item in given]):
-        # Nearly always. Most headers are told apart by their names' lengths alone.
-        given.append(_VARY)
-        return {**message, "headers": given}
-    headers: Headers = [(bytes(name), bytes(value)) for name, value in given]
-    if counts:
+    headers: Headers = [(bytes(name), bytes(value)) for name, value in message.get("headers") or ()]
+    if (carried or cookies) and message["type"] != "websocket.accept":
         told = [name.lower() for name, _ in headers]
         if not _CACHE_HEADERS.isdisjoint(told):
             headers = _without_cache(headers) if cookies else _never_shared(headers)

@@ -34,7 +34,7 @@ def goes_on_as_it_came(parts: Parts, contents: Contents) -> bool:
     now = parts.tools.clock()
     if not contents.quiet or now >= contents.rolls_at:
         return False
-    return parts.rotator.is_current(contents.token, key=contents.key, due_at=contents.due_at, now=now)
+    return parts.rotator.is_current(contents.token, contents.key, contents.due_at, now)
 
 
 class HeldCookie:
@@ -93,20 +93,18 @@ class HeldCookie:
 class HeldToken:
     """The token of one request, as it changes: by the record, by the callbacks, by a sign-in or a sign-out."""
 
-    # What a request begins with stands here: most requests change little of it.
-    token: JWT | None = None
-    kind: FailureKind | None = None  # why the access token is not fresh
-    polls = False  # a visit keeps an idle session alive, a poll of GET session does not
-    sole = False  # the cookie is the only holder of the newest token
-    _base: JWT | None = None  # the token before this request's own changes
-    _fresh = False  # signed in by this request
-    _clear = False
-    _looked: tuple[float, float] | None = None  # when the record was looked at, by both clocks
-    _as_it_came: JWT | None = None  # the token for which there is nothing to write
-
     def __init__(self, parts: Parts, cookie: HeldCookie) -> None:
         self._parts = parts
         self.cookie = cookie
+        self.token: JWT | None = None
+        self.kind: FailureKind | None = None  # why the access token is not fresh
+        self.polls = False  # a visit keeps an idle session alive, a poll of GET session does not
+        self.sole = False  # the cookie is the only holder of the newest token
+        self._base: JWT | None = None  # the token before this request's own changes
+        self._fresh = False  # signed in by this request
+        self._clear = False
+        self._looked: tuple[float, float] | None = None  # when the record was looked at, by both clocks
+        self._as_it_came: JWT | None = None  # the token for which there is nothing to write
 
     @property
     def error(self) -> str | None:

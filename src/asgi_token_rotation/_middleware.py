@@ -11,7 +11,7 @@ from ._lifespan import lifespan
 from ._per_route import PER_ROUTE, serves_one_route
 from ._runtime import TokenRotation, TokenRotationOptions
 from ._start_up import refusing, server_starts_up
-from ._visit import SCOPE_KEY
+from ._visit import SCOPE_KEY, Visit
 from .errors import ConfigurationError
 from .types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,7 +37,7 @@ class TokenRotationMiddleware:
                 raise
             self.app = refusing(error)
             self.rotation = TokenRotation(secret=secrets.token_hex(32), skip=lambda _: True)  # stands in until the end
-        self._visit = self.rotation.visit
+        self._parts = self.rotation.parts
         self._skip = self.rotation.skip
         self._base_path = self.rotation.base_path
 
@@ -46,7 +46,7 @@ class TokenRotationMiddleware:
         if scope["type"] not in _CONNECTIONS or SCOPE_KEY in scope or (self._skip is not None and self._skip(scope)):
             await self._leave_alone(scope, receive, send)
             return
-        visit = self._visit(scope)
+        visit = Visit(self._parts, scope)
 
         async def send_with_cookie(message: Message) -> None:
             if not visit.committed and message["type"] in _FIRST_MESSAGES:

@@ -7,9 +7,14 @@ from typing import Any
 
 from ._claims import FLAT, copied
 from ._rotation.policy import moment
-from .types import JWT
+from .types import JWT, Session
 
 _USER = (("name", "name"), ("email", "email"), ("image", "picture"))
+
+
+def blank_session() -> Session:
+    """An anonymous session, as ``Session()`` makes it, in half of the time."""
+    return dict.__new__(Session)
 
 
 def iso(seconds: float) -> str | None:
@@ -26,10 +31,7 @@ def default_session(token: JWT, *, expires: float, due_at: float | None) -> dict
 
     When known, also ``accessTokenExpires`` and, by ``due_at``, ``refreshAt``: when a client should come back.
     """
-    user: dict[str, Any] = {}
-    for key, claim in _USER:
-        if claim in token:
-            user[key] = copied(token[claim])
+    user = {key: copied(token[claim]) for key, claim in _USER if claim in token}
     session = {"user": user, "expires": iso(expires)}
     access_token_expires = moment(token, "expires_at")
     if access_token_expires is not None and (text := iso(access_token_expires)) is not None:
@@ -46,4 +48,10 @@ def shows(value: Any, secret: str) -> bool:
         items = items.values()
     elif not isinstance(value, (list, tuple)):
         return bool(value == secret)
-    return secret in items or True in [shows(item, secret) for item in items if item.__class__ not in FLAT]
+    for item in items:
+        if type(item) is str:  # most are
+            if item == secret:
+                return True
+        elif type(item) not in FLAT and shows(item, secret):
+            return True
+    return False

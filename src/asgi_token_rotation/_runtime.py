@@ -39,7 +39,7 @@ from ._rotation.rotator import Rotator
 from ._rotation.sealing import RecordSeal
 from ._rotation.single_flight import PerLoop, Tasks
 from ._user_code import UserCode
-from ._visit import SCOPE_KEY, SKIPPED_KEY, Visit
+from ._visit import SCOPE_KEY, SKIPPED_KEY
 from .options import CookieOptions, Lifetime, Pages, RefreshOptions
 from .providers._calls import ProviderCalls
 from .providers.base import Provider
@@ -87,6 +87,7 @@ class TokenRotation:
 
     base_path: str  # where the endpoints live; for integrations
     skip: Callable[[Scope], bool] | None  # no cookie work at all; for the middleware
+    parts: Parts  # what every visit needs; for the middleware
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class TokenRotation:
             revocation_check=revocation_check, revoke=calls.revoke,
         )  # fmt: skip
         session_cookie = partial(session_cookie_for, keys, cookie, dialect=dialect, accept_dialects=accept_dialects)
-        self._parts = Parts(
+        self.parts = Parts(
             origins=origins, secure_cookie=session_cookie(secure=True), plain_cookie=session_cookie(secure=False),
             rotator=rotator, code=UserCode(callbacks), options=refresh_options, lifetime=lifetime, emit=emit, tools=tools,
             connect=Router.connect, state_key=state_key, mark=mark,
@@ -156,20 +157,15 @@ class TokenRotation:
         visit = scope.get(SCOPE_KEY)
         if visit is None:
             scope[SKIPPED_KEY] = True
-            _hide_session(scope, state_key=self._parts.state_key)
-        elif not visit.belongs_to(self._parts):
-            look_at_nested(self._parts)
-
-    @property
-    def visit(self) -> Callable[[Scope], Visit]:
-        """Makes the hold of a connection on its session, noted in the scope. For the middleware."""
-        return partial(Visit, self._parts)
+            _hide_session(scope, state_key=self.parts.state_key)
+        elif not visit.belongs_to(self.parts):
+            look_at_nested(self.parts)
 
     def endpoint(self, scope: Scope) -> Endpoint | None:
         """What answers this request, if its path is under ``base_path``. For the middleware and integrations."""
         endpoint = self._router.endpoint(scope)
         if endpoint is not None:
-            look_at_endpoint(self._parts, scope)
+            look_at_endpoint(self.parts, scope)
         return endpoint
 
     @property

@@ -66,23 +66,23 @@ class UserCode:
         if self.callbacks.session is None:
             return default
         params = session_params(default, copy_of(token) if copy is None else copy, connection)
-        return self.shown(await settled(self.callbacks.session(params)), default=default, token=token)
+        return self.shown(await settled(self.callbacks.session(params)), default, token)
 
     @staticmethod
-    def shown(answer: object, *, default: Session, token: JWT) -> Session:
+    def shown(answer: object, default: Session, token: JWT) -> Session:
         """What a ``session`` callback answered, as ``session`` says it."""
         if not isinstance(answer, dict):
             raise TypeError(
                 f"The session callback answered a {type(answer).__name__}: expected the session. Return params.session."
             )
         refresh_token = token.get("refresh_token")
-        if isinstance(refresh_token, str) and refresh_token and shows(answer, refresh_token):
+        if refresh_token and isinstance(refresh_token, str) and shows(answer, refresh_token):
             raise TokenExposedError(
                 "The session callback put the refresh token into the session, where the browser sees it. Leave it out."
             )
-        error = default.error
-        if answer is default and error is None:
+        if answer is default and "error" not in answer:
             return default
+        error = default.error
         session = Session(cast("JWT", answer), error=error)
         if error is not None and "error" not in answer:
             del session["error"]
@@ -111,7 +111,7 @@ def session_params(session: Session, token: JWT, connection: Any) -> SessionPara
 
 def _must_be_json(token: JWT) -> None:
     for claim, value in token.items():
-        if value.__class__ in _ALWAYS_JSON or (value.__class__ is float and isfinite(value)):
+        if type(value) in _ALWAYS_JSON or (type(value) is float and isfinite(value)):
             continue
         try:
             _ENCODER.encode(value)

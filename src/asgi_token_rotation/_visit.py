@@ -11,10 +11,11 @@ from . import _mistakes
 from ._claims import new_token, token_set_changed
 from ._contents import Contents
 from ._cookies import chunks
-from ._headers import amended
+from ._headers import amended, varied
 from ._held import HeldCookie, HeldToken, goes_on_as_it_came, unpacked
 from ._log import logger, where
 from ._parts import Parts
+from ._present import blank_session
 from ._rotation.policy import expired
 from ._user_code import jwt_params, session_params, settled
 from .errors import NotSignedInError, RefreshError, ResponseStartedError, StoreError
@@ -30,19 +31,17 @@ class Visit:
     It puts itself and the session into the scope, which is never copied: outer middlewares read theirs from it.
     """
 
-    # What a request begins with stands here: most requests change little of it.
-    committed = False
-    _connection: Any = None
-    _names: Sequence[bytes] = ()  # of the cookies of ours that the request carried
-    _arrived: Contents | None = None  # what they held
-    _keeps = False  # the session goes on with just that
-    _holds: HeldToken | None = None  # made where there is more to hold
-    _helps = False  # a helper was called, and may be under way when the application is done
-
     def __init__(self, parts: Parts, scope: Scope) -> None:
         self._parts = parts
         self.scope: Scope = scope
-        self.session: Session = Session()
+        self.session = blank_session()
+        self.committed = False
+        self._connection: Any = None
+        self._names: Sequence[bytes] = ()  # of the cookies of ours that the request carried
+        self._arrived: Contents | None = None  # what they held
+        self._keeps = False  # the session goes on with just that
+        self._holds: HeldToken | None = None  # made where there is more to hold
+        self._helps = False  # a helper was called, and may be under way when the application is done
         scope[SCOPE_KEY] = self
         state = scope.get("state")
         if state is None or parts.state_key in state:
@@ -90,7 +89,7 @@ class Visit:
         if scope["type"] == "websocket" and _mistakes.foreign_socket(parts, scope):
             return None
         now = parts.tools.clock()
-        opened, self._names = parts.cookie(scope).read(crumbs, now=now)
+        opened, self._names = parts.cookie(scope).read(crumbs, now)
         contents: Contents | None = None if opened is None else opened.contents or unpacked(parts, opened)
         if contents is None or now >= contents.ends:
             _mistakes.look_at_anonymous(parts, scope, names=self._names)
@@ -111,10 +110,10 @@ class Visit:
             await self._go_on_anew(contents.token)
             return
         self._keeps = True
-        code, token, copy = self._parts.code, contents.token, contents.copy()
+        code, token, copy, connection = self._parts.code, contents.token, contents.copy(), self._connected()
         callbacks = code.callbacks
         if callbacks.jwt is not None:
-            called: Any = callbacks.jwt(jwt_params(copy, self._connected()))
+            called: Any = callbacks.jwt(jwt_params(copy, connection))
             answer: Any = await (called if called.__class__ is CoroutineType else settled(called))
             if answer.__class__ is not dict or answer != token or self._holds is not None:  # or it called a helper
                 await self._go_on_as(code.judged(answer, token), token)
@@ -123,10 +122,10 @@ class Visit:
                 copy = contents.copy()
         session = contents.session()
         if callbacks.session is not None:
-            called = callbacks.session(session_params(session, copy, self._connected()))
+            called = callbacks.session(session_params(session, copy, connection))
             answer = await (called if called.__class__ is CoroutineType else settled(called))
-            session = code.shown(answer, default=session, token=token)
-        self._hand_out(session)
+            session = code.shown(answer, session, token)
+        self.session = self.scope["state"][self._parts.state_key] = session
 
     async def _go_on_anew(self, token: JWT) -> None:
         standing = await self._parts.rotator.ensure(token)
@@ -217,7 +216,7 @@ class Visit:
         if self._holds is not None and self._holds.changes_cookie():
             return None
         self.committed = True
-        return amended(message, (), carried=True) if self._names else message
+        return varied(message) if self._names else message
 
     async def commit(self, message: Message) -> Message:
         """The response's first message with what is to be said about the cookie. After it, nothing can change."""

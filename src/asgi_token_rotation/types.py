@@ -63,11 +63,11 @@ class Session(dict[str, Any]):
     @property
     def error(self) -> str | None:
         """Why the access token is not fresh, or None. From the token, even when the callback dropped the key."""
-        return self._error
+        return getattr(self, "_error", None)
 
     def __repr__(self) -> str:
         # The access token may be among the values, so they stay out.
-        return f"<Session keys={list(self)} error={self._error!r}>" if self else "<Session anonymous>"
+        return f"<Session keys={list(self)} error={self.error!r}>" if self else "<Session anonymous>"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:

@@ -22,6 +22,7 @@ from asgi_token_rotation import (
     TokenSet,
 )
 from asgi_token_rotation._endpoints.asked import Asked
+from asgi_token_rotation._visit import Visit
 from asgi_token_rotation.types import Dialect
 from endpoints.browser import ALICE, SCRIPT, browsing, middleware, scope_of, set_cookies
 
@@ -342,7 +343,7 @@ async def test_unknown_provider(method: str) -> None:
 def test_repr_of_a_request() -> None:
     """I7: the repr of a request that is being answered shows neither its password nor its CSRF token."""
     request = Asked(
-        visit=middleware().rotation.visit(scope_of("/")),
+        visit=Visit(middleware().rotation.parts, scope_of("/")),
         provider=None,
         query={},
         body={"password": "hunter2"},

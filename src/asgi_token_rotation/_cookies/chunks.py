@@ -57,11 +57,7 @@ class Attributes:
 
     def line(self, name: bytes, value: bytes, *, max_age: int | None) -> bytes:
         """One ``Set-Cookie`` value; ``max_age`` None: until the browser closes. CookieError for what could inject."""
-        if not _NAME.match(name):
-            raise CookieError("The cookie's name has characters that no cookie may have (RFC 6265, 4.1.1).")
-        if value.translate(None, _VALUE_OCTETS):
-            raise CookieError("The cookie's value has characters that no cookie may have (RFC 6265, 4.1.1).")
-        return name + b"=" + value + self.suffix(max_age)
+        return _line(name, value, self.suffix(max_age))
 
 
 @dataclass(slots=True)
@@ -133,9 +129,9 @@ def write(
     clears. Auth.js's order: what was present first (contract, 2.3). CookieTooLargeError beyond ``MAX_CHUNKS`` chunks.
     """
     data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    lines = dict.fromkeys(present, b"")
-    for suffix, part in _cut(data, len(name), len(attributes.suffix(max_age))):
-        lines[name + suffix] = attributes.line(name + suffix, part, max_age=max_age)
+    lines, end = dict.fromkeys(present, b""), attributes.suffix(max_age)
+    for suffix, part in _cut(data, len(name), len(end)):
+        lines[name + suffix] = _line(name + suffix, part, end)
     return [line or attributes.line(present_name, b"", max_age=0) for present_name, line in lines.items()]
 
 
@@ -173,6 +169,14 @@ def chunk_count(size: int, *, name: bytes, attributes: Attributes, max_age: int)
     if size <= single:
         return 1
     return min(-(-size // chunk), MAX_CHUNKS + 1) if chunk > 0 else MAX_CHUNKS + 1
+
+
+def _line(name: bytes, value: bytes, end: bytes) -> bytes:
+    if not _NAME.match(name):
+        raise CookieError("The cookie's name has characters that no cookie may have (RFC 6265, 4.1.1).")
+    if value.translate(None, _VALUE_OCTETS):
+        raise CookieError("The cookie's value has characters that no cookie may have (RFC 6265, 4.1.1).")
+    return name + b"=" + value + end
 
 
 def _room(name_bytes: int, suffix_bytes: int) -> tuple[int, int]:

@@ -142,7 +142,7 @@ def _is_simple(value: Any) -> bool:
         return False
     for item in value.values():
         kind = item.__class__
-        if kind in _PLAIN or (kind is float and -_TWO_TO_63 < item < _TWO_TO_63):
+        if kind is str or kind in _PLAIN or (kind is float and -_TWO_TO_63 < item < _TWO_TO_63):
             continue
         inner = item if kind is list else item.values() if kind is dict else (item,)
         if not _PLAIN.issuperset(map(type, inner)):

@@ -46,7 +46,7 @@ class SeenCookies:
         """Bytes of memory that it takes, roughly."""
         return self._bytes
 
-    def get(self, value: bytes, *, now: float) -> Opened | None:
+    def get(self, value: bytes, now: float) -> Opened | None:
         """What the cookie held when it was opened, if that still counts at ``now``."""
         row = self._rows.get(value[-_TAG:])
         # Who sends another's tag has seen the whole cookie, so the comparison's duration tells nothing new.

@@ -66,7 +66,7 @@ class SessionCookie:
         """The full name, prefix included."""
         return self._name
 
-    def read(self, crumbs: Sequence[bytes], *, now: float) -> tuple[Opened | None, Sequence[bytes]]:
+    def read(self, crumbs: Sequence[bytes], now: float) -> tuple[Opened | None, Sequence[bytes]]:
         """The newest candidate that opens and is in its time, and the names of all cookies of ours that are present.
 
         ``crumbs``: the values of the request's ``cookie`` headers.
@@ -76,17 +76,17 @@ class SessionCookie:
         if len(crumbs) == 1 and not self._other_names:  # nearly always
             value = chunks.single(crumbs[0], self._wire_name)
             if value is not None:
-                return self._seen.get(value, now=now) or self._opened(value, now=now), self._present
+                return self._seen.get(value, now) or self._opened(value, now), self._present
         found = chunks.assembled(chunks.arrived(crumbs, self._wire_name), self._wire_name)
-        opened = [token for token in (self._opened(candidate, now=now) for candidate in found.candidates) if token]
+        opened = [token for token in (self._opened(candidate, now) for candidate in found.candidates) if token]
         for name, keys in self._other_names:
             other = chunks.assembled(chunks.arrived(crumbs, name), name)
             opened += [token for token in (_accepted(keys, value, now=now) for value in other.candidates) if token]
             found.names.extend(other.names)
         return (_newest(opened) if len(opened) > 1 else opened[0] if opened else None), found.names
 
-    def _opened(self, candidate: bytes, *, now: float) -> Opened | None:
-        opened = self._seen.get(candidate, now=now)
+    def _opened(self, candidate: bytes, now: float) -> Opened | None:
+        opened = self._seen.get(candidate, now)
         if opened is not None:
             return opened
         try:
@@ -106,14 +106,15 @@ class SessionCookie:
         """
         token = self._sealed(claims, now=now, expires=expires)
         max_age = max(math.ceil(expires - now), 1)  # 0 would clear the cookie
-        count = self._count(len(token), max_age=max_age)
-        if count > chunks.MAX_CHUNKS:
+        try:
+            lines = chunks.write(self._wire_name, token, self._attributes, max_age=max_age, present=present)
+        except CookieTooLargeError:
             raise CookieTooLargeError(
                 f"The sealed session takes {len(token)} bytes and does not fit into {chunks.MAX_CHUNKS} cookies of"
                 f" {chunks.MAX_LINE_BYTES} bytes. Its largest claims: {_largest(claims, 5)}."
                 " Leave out of the token what you do not need."
-            )
-        if count > 1 and not self._warned:
+            ) from None
+        if len(lines) > 1 and not self._warned and (count := self._count(len(token), max_age=max_age)) > 1:
             self._warned = True
             _logger.warning(
                 "A session takes %d bytes and needs %d cookies, which front ends with small header limits refuse"
@@ -123,7 +124,7 @@ class SessionCookie:
                 count,
                 _largest(claims, 2),
             )
-        return chunks.write(self._wire_name, token, self._attributes, max_age=max_age, present=present)
+        return lines
 
     def _sealed(self, claims: Mapping[str, Any], *, now: float, expires: float) -> bytes:
         """The token; the same for all who write these very claims in one second, as those do who waited for one refresh."""

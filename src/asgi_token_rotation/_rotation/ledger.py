@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from ..errors import InvalidTokenError, StoreError
 from ..stores.base import Store
@@ -55,8 +55,7 @@ class Bounded(Generic[V]):
         self._rows.pop(key, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """The record, and the bytes in the store that a compare-and-set must name.
 
     The record is the store's, unless this process knows of a newer generation that the store lost or never took: then
@@ -85,7 +84,7 @@ class Ledger:
         self._seal = seal
         self._ttl = ttl
         self._known: Bounded[Record] = Bounded(KNOWN_SESSIONS)
-        self.known = self._known.get  # the newest record of the session that this process has seen, by its key
+        self.known: Callable[[str], Record | None] = self._known.get  # by its key; None: not seen here
         self._turns = Turns()
         self._claims: dict[str, str] = {}  # of this process, under way: their owners
         self._read_at: Bounded[float] = Bounded(KNOWN_SESSIONS)  # by the event loop's clock

@@ -72,7 +72,7 @@ class Rotator:
         """
         return self._glance(key_of(token["session_id"]), token, presented=presented)
 
-    def is_current(self, token: JWT, *, key: str, due_at: float | None, now: float) -> bool:
+    def is_current(self, token: JWT, key: str, due_at: float | None, now: float) -> bool:
         """Whether the presented token is served as it is, without any wait: what ``ensure`` would say, for a glance.
 
         Nothing newer is known, and the margin (from ``due_at`` on) has not begun, or another request is refreshing it.
@@ -170,11 +170,13 @@ class Rotator:
         """The newest token for a cookie by the record, which is read. StoreError where it can't be."""
         key = key_of(token["session_id"])
         entry = await self._ledger.read(key)
-        known = newest_for(self._ledger.known(key), token, now=self._clock())
-        step = newest_for(entry.record, token, now=self._clock())
-        # A rotation that could not be published is known to this process only.
-        newer = known.action != "serve" or known.token["generation"] > step.token["generation"]
-        return standing_of(known if newer else step, looked=True)
+        record, now = self._ledger.known(key), self._clock()
+        step = newest_for(entry.record, token, now=now)
+        if record is not entry.record:  # a rotation that could not be published is known to this process only
+            known = newest_for(record, token, now=now)
+            if known.action != "serve" or known.token["generation"] > step.token["generation"]:
+                step = known
+        return standing_of(step, looked=True)
 
     async def update(self, base: JWT, own: JWT) -> JWT:
         """Publish the claims that changed between the two, on top of the newest token, and answer the result.
