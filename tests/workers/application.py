@@ -153,7 +153,9 @@ def main() -> None:
         store=os.environ["STORE"],
         refresh=json.loads(os.environ["REFRESH"]),
     )
-    uvicorn.run(worker.app, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning", ws="websockets-sansio")
+    # h11, because the browser of these tests asks by HTTP/1.0, and uvicorn with httptools answers a stream in chunks.
+    port = int(os.environ["PORT"])
+    uvicorn.run(worker.app, host="127.0.0.1", port=port, log_level="warning", http="h11", ws="websockets-sansio")
 
 
 if __name__ == "__main__":
