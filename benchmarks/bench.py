@@ -26,7 +26,7 @@ MARKED = ("ours", "Starlette SessionMiddleware, read")  # the rows that are comp
 
 BUDGET = """Overhead of one request over the bare application, at 1.5 KB of claims and with both callbacks, as a multiple of
 what Starlette's `SessionMiddleware` takes to read its session in the same run; in brackets, where half of all rounds
-lie. "(orjson)" is the `speed` extra, the other rows run on the standard library's JSON."""
+lie. "(speed)" is with the extra of that name (orjson and pybase64), the other rows run on the standard library."""
 DIRECT = """Processor time over the bare application ({bare:.1f} µs a request), as a multiple of Starlette's read, by the size of the
 claims; in brackets, where half of all rounds lie. Lower is better."""
 PEERS = """What is compared is not the same work. Starlette's middleware only signs: who holds the cookie can read it.
@@ -47,7 +47,7 @@ and timed by the wall clock; the median counts."""
 def subjects() -> list[Subject]:
     """All rows of the direct comparison."""
     nothing = Subject(name=BARE, app=bare(seen=False), cookies="none")
-    return [nothing, *peers(), *Copy(orjson=False).subjects(), *Copy(orjson=True).subjects()]
+    return [nothing, *peers(), *Copy(speed=False).subjects(), *Copy(speed=True).subjects()]
 
 
 def served() -> list[Subject]:
@@ -57,7 +57,7 @@ def served() -> list[Subject]:
     others = [name for name in everything if not name.startswith("ours") and "jwcrypto" not in name and name != BARE]
     nothing = Subject(name=BARE, app=bare(seen=True), mint=everything[STARLETTE_READ].mint)
     without = Subject(name=BARE_WITHOUT_COOKIE, app=bare(seen=False), cookies="none")
-    return [nothing, without, Copy(orjson=False).without_cache(), *(everything[name] for name in (*chosen, *others))]
+    return [nothing, without, Copy(speed=False).without_cache(), *(everything[name] for name in (*chosen, *others))]
 
 
 def main() -> int:
@@ -72,7 +72,7 @@ def main() -> int:
         costs[label], bare_takes[label] = measured(lines, base=STARLETTE_READ, size=size, rounds=rounds, batch=batch)
         said(f"called directly, {label}: done")
     rows = budget.of_costs(lines, costs[MIDDLE])
-    rows += budget.of_herds([stampede(Copy(orjson=False), requests=requests) for _ in range(herds)])
+    rows += budget.of_herds([stampede(Copy(speed=False), requests=requests) for _ in range(herds)])
     rows.append(budget.of_import(*import_milliseconds(times=imports)))
     sections = {
         "Budget": _budget(rows),

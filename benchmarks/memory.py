@@ -113,7 +113,7 @@ def garbage(copy: Copy, *, seed: int) -> Cookies:
 
 async def measured(*, many: int, rotations: int, seed: int) -> Iterator[list[str]]:
     """The rows of the table."""
-    copy = Copy(orjson=True)
+    copy = Copy(speed=True)
 
     async def refresh(token: Claims) -> Any:
         return copy.root.TokenSet(token["access_token"][::-1], token["refresh_token"][::-1], time.time() + 7200)

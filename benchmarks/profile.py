@@ -1,7 +1,7 @@
 """Where the time of a request goes, by function: the table to read before making anything faster.
 
 python benchmarks/profile.py                the rows of the budget at 1.5 KB
-python benchmarks/profile.py --orjson       with the ``speed`` extra
+python benchmarks/profile.py --speed        with the ``speed`` extra
 python benchmarks/profile.py --write        and into benchmarks/RESULTS.md
 """
 
@@ -109,9 +109,9 @@ def _name(function: Function) -> str:
     return f"{place}:{line} {name}"
 
 
-def tables(*, orjson: bool, requests: int, lines: int) -> str:
+def tables(*, speed: bool, requests: int, lines: int) -> str:
     """A table for each row of the budget but for the margin, whose requests do the same as those before it."""
-    copy = Copy(orjson=orjson)
+    copy = Copy(speed=speed)
     nothing, _ = steps_of(Subject(name="bare", app=bare(seen=False), cookies="none"), requests=requests)
     texts = []
     for subject in copy.subjects():
@@ -128,14 +128,14 @@ def tables(*, orjson: bool, requests: int, lines: int) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--orjson", action="store_true", help="with the speed extra")
+    parser.add_argument("--speed", action="store_true", help="with the speed extra")
     parser.add_argument("--requests", type=int, default=1500)
     parser.add_argument("--lines", type=int, default=14, help="of each table")
     parser.add_argument("--write", action="store_true", help="write the section of benchmarks/RESULTS.md")
     arguments = parser.parse_args()
     logging.getLogger("asgi_token_rotation").setLevel(logging.ERROR)
     gc.disable()  # its runs would count for whichever function happens to cause them
-    text = tables(orjson=arguments.orjson, requests=arguments.requests, lines=arguments.lines)
+    text = tables(speed=arguments.speed, requests=arguments.requests, lines=arguments.lines)
     print(text)
     if arguments.write:
         report.put(report.RESULTS, {"Where the time goes": f"{PROFILE}\n\n{text}"})

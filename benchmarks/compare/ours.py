@@ -12,21 +12,22 @@ from typing import Any
 from .subject import SECRET, App, Claims, Receive, Scope, Send, Subject, receive, respond
 
 PACKAGE = "asgi_token_rotation"
-PLAIN, FAST = "", " (orjson)"
+PLAIN, FAST = "", " (speed)"
+EXTRA = ("orjson", "pybase64")  # what the ``speed`` extra brings
 NONE, SEEN, UNSEEN = "no session cookie", "cookie seen before", "cookie not seen before"
 WRITTEN, MARGIN = "changed and written back", "inside the margin, another request is refreshing"
 
 
 class Copy:
-    """The package, imported anew. Without orjson it is what an installation without the extra runs."""
+    """The package, imported anew. ``speed``: as the extra of that name has it; else as it is installed plain."""
 
-    def __init__(self, *, orjson: bool) -> None:
-        self.suffix = FAST if orjson else PLAIN
-        aside = {name: module for name, module in sys.modules.items() if _is_ours(name) or name == "orjson"}
+    def __init__(self, *, speed: bool) -> None:
+        self.suffix = FAST if speed else PLAIN
+        aside = {name: module for name, module in sys.modules.items() if _is_ours(name) or name in EXTRA}
         for name in filter(_is_ours, aside):
             del sys.modules[name]
-        if not orjson:
-            sys.modules["orjson"] = None  # type: ignore[assignment] # an import of it fails
+        if not speed:
+            sys.modules.update(dict.fromkeys(EXTRA))  # type: ignore[arg-type] # an import of them fails
         try:
             self.root: ModuleType = importlib.import_module(PACKAGE)
             self.cookies: ModuleType = importlib.import_module(f"{PACKAGE}._cookies.session_cookie")
@@ -34,8 +35,8 @@ class Copy:
         finally:
             for name in [name for name in sys.modules if _is_ours(name)]:
                 del sys.modules[name]
-            if not orjson:
-                del sys.modules["orjson"]
+            for name in () if speed else EXTRA:
+                del sys.modules[name]
             sys.modules.update(aside)
 
     def minter(self, **options: Any) -> Any:

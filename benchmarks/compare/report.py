@@ -20,7 +20,7 @@ ORDER = (
     "How it was measured",
 )
 _PACKAGES = (
-    "asgi-token-rotation", "cryptography", "starlette", "orjson", "itsdangerous", "starsessions", "litestar", "joserfc",
+    "asgi-token-rotation", "cryptography", "starlette", "orjson", "pybase64", "itsdangerous", "starsessions", "litestar", "joserfc",
     "jwcrypto", "uvicorn", "uvloop", "httptools",
 )  # fmt: skip
 _HEAD = """# Results
