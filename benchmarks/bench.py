@@ -15,6 +15,7 @@ from pathlib import Path
 
 from compare import budget, report, wrk
 from compare.direct import BARE, Cost, measured
+from compare.floor import floors
 from compare.herd import stampede
 from compare.imports import import_milliseconds
 from compare.ours import NONE, SEEN, WRITTEN, Copy
@@ -31,7 +32,8 @@ DIRECT = """Processor time over the bare application ({bare:.1f} µs a request),
 claims; in brackets, where half of all rounds lie. Lower is better."""
 PEERS = """What is compared is not the same work. Starlette's middleware only signs: who holds the cookie can read it.
 starsessions and Litestar write their cookie with every response. The two JOSE rows open a token and parse it, without a
-middleware's other duties. An empty `BaseHTTPMiddleware` keeps no session at all. At 3.5 KB the cookies of Starlette,
+middleware's other duties. The floor is no middleware: it shows what the encryption alone costs in Python, below which
+no session in an encrypted cookie comes. An empty `BaseHTTPMiddleware` keeps no session at all. At 3.5 KB the cookies of Starlette,
 starsessions and the JOSE rows are longer than browsers take; ours and Litestar's come in chunks."""
 UVICORN = """Requests a second as a multiple of the bare application's in the same round: the median, and the lowest and highest of
 {rounds} rounds. Higher is better. One uvicorn process a subject, `wrk` with 16 connections on the same machine. wrk keeps no
@@ -47,14 +49,22 @@ and timed by the wall clock; the median counts."""
 def subjects() -> list[Subject]:
     """All rows of the direct comparison."""
     nothing = Subject(name=BARE, app=bare(seen=False), cookies="none")
-    return [nothing, *peers(), *Copy(speed=False).subjects(), *Copy(speed=True).subjects()]
+    return [
+        nothing,
+        *peers(),
+        *floors(speed=False),
+        *floors(speed=True),
+        *Copy(speed=False).subjects(),
+        *Copy(speed=True).subjects(),
+    ]
 
 
 def served() -> list[Subject]:
     """The rows behind uvicorn. The bare application comes first, with a cookie as long as Starlette's."""
     everything = {subject.name: subject for subject in subjects()}
     chosen = [f"ours: {row}" for row in (NONE, SEEN, WRITTEN)]
-    others = [name for name in everything if not name.startswith("ours") and "jwcrypto" not in name and name != BARE]
+    left_out = ("ours", "floor", "jwcrypto", BARE)
+    others = [name for name in everything if not name.startswith(left_out)]
     nothing = Subject(name=BARE, app=bare(seen=True), mint=everything[STARLETTE_READ].mint)
     without = Subject(name=BARE_WITHOUT_COOKIE, app=bare(seen=False), cookies="none")
     return [nothing, without, Copy(speed=False).without_cache(), *(everything[name] for name in (*chosen, *others))]
