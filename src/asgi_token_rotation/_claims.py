@@ -120,7 +120,7 @@ def restored(own: JWT, before: JWT) -> JWT:
 
 def token_set_changed(own: JWT, before: JWT) -> bool:
     """Whether a ``jwt`` callback brought a token set of its own."""
-    return [own.get(claim) for claim in TOKEN_SET] != [before.get(claim) for claim in TOKEN_SET]
+    return [*map(own.get, TOKEN_SET)] != [*map(before.get, TOKEN_SET)]
 
 
 def rebased(newest: JWT, *, base: JWT, own: JWT) -> JWT:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from asgi_token_rotation._claims import copy_of
+from asgi_token_rotation._claims import FLAT, copied
 from asgi_token_rotation.errors import ConfigurationError, ExpiredTokenError, InvalidTokenError
 from asgi_token_rotation.types import JWT, Dialect
 
@@ -30,10 +30,8 @@ CLOCK_TOLERANCE = 15  # seconds, in both directions (Auth.js contract, 1.1)
 
 _MAX_HEADER_BYTES = 512  # of base64url; Auth.js's own header is 180 long
 _HEADER_PARAMETERS = frozenset(("alg", "enc", "kid", "typ", "cty"))
-_UUID_FIXED = 0x4 << 76 | 0x8 << 60  # version and variant
-_UUID_RANDOM = (1 << 128) - 1 & ~(0xF << 76 | 0xC << 60)
+_UUID_VARIANTS = {f"{digit:x}": f"{0x8 | digit & 0x3:x}" for digit in range(16)}  # two of its bits are fixed
 _NUMBERS = frozenset((int, float))
-_TEXT = frozenset((str,))
 _BACKSLASH = ord("\\")  # one byte is found ten times as fast as three
 _ALWAYS, _NEVER = float("-inf"), float("inf")
 _LATEST = 2.0**53  # what JavaScript counts exactly; a later time is no time
@@ -106,8 +104,13 @@ class KeyRing:
         sealed = {**claims, "iat": int(now), "exp": ends, "jti": _random_uuid()}
         plaintext = json_codec.dumps(sealed)
         # What JSON spells otherwise, a name that is no text or a surrogate, is read from there, as everybody else reads it.
-        exact = _TEXT.issuperset(map(type, sealed)) and (_BACKSLASH not in plaintext or b"\\ud" not in plaintext)
-        return self.seal_bytes(plaintext), Opened(plaintext, True, [copy_of(sealed)] if exact else [], ends=ends)
+        exact = _BACKSLASH not in plaintext or b"\\ud" not in plaintext
+        for claim, value in sealed.items():
+            if type(claim) is not str:
+                exact = False
+            elif type(value) not in FLAT:
+                sealed[claim] = copied(value)
+        return self.seal_bytes(plaintext), Opened(plaintext, True, [sealed] if exact else [], ends=ends)
 
     def open(self, token: bytes, *, now: float, max_bytes: int = MAX_TOKEN_BYTES) -> Opened:
         """Open a token and judge its times. InvalidTokenError; ExpiredTokenError if it is ours and over."""
@@ -196,8 +199,9 @@ def _thumbprint(key: bytes) -> str:
 
 def _random_uuid() -> str:
     """RFC 9562, 5.4. As ``uuid4`` makes it, in a third of the time."""
-    digits = f"{int.from_bytes(os.urandom(16)) & _UUID_RANDOM | _UUID_FIXED:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = os.urandom(16).hex()
+    variant = _UUID_VARIANTS[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _header(key: _Key, *, kid: bool) -> bytes:

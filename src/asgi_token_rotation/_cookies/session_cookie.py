@@ -78,17 +78,17 @@ class SessionCookie:
             if value is not None:
                 return self._seen.get(value, now) or self._opened(value, now), self._present
         found = chunks.assembled(chunks.arrived(crumbs, self._wire_name), self._wire_name)
-        opened = [token for token in (self._opened(candidate, now) for candidate in found.candidates) if token]
+        opened = [token for token in (self._known(candidate, now) for candidate in found.candidates) if token]
         for name, keys in self._other_names:
             other = chunks.assembled(chunks.arrived(crumbs, name), name)
             opened += [token for token in (_accepted(keys, value, now=now) for value in other.candidates) if token]
             found.names.extend(other.names)
         return (_newest(opened) if len(opened) > 1 else opened[0] if opened else None), found.names
 
+    def _known(self, candidate: bytes, now: float) -> Opened | None:
+        return self._seen.get(candidate, now) or self._opened(candidate, now)
+
     def _opened(self, candidate: bytes, now: float) -> Opened | None:
-        opened = self._seen.get(candidate, now)
-        if opened is not None:
-            return opened
         try:
             opened = self._keys.open(candidate, now=now)
         except InvalidTokenError:
