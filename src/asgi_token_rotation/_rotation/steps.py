@@ -26,9 +26,7 @@ class Demand:
         return due(token, self.options, now=now, min_valid_for=self.min_valid_for, rejected=self.rejected)
 
 
-# The next two are made several times a request, and a frozen object takes four times as long to make.
-
-
+# Not frozen, as Standing is not: both are made several times a request, and a frozen object takes four times as long.
 @dataclass(slots=True)
 class Step:
     """One decision. ``token`` is the newest that the presented cookie may have, ``kind`` why it is not fresh."""
