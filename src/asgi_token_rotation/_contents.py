@@ -53,7 +53,7 @@ class Contents:
 
 def contents_of(opened: Opened, *, options: RefreshOptions, lifetime: Lifetime) -> Contents:
     """What follows from an opened cookie, to be kept with it."""
-    token = with_session_id(opened.claims())
+    token = with_session_id(opened.parsed).copy()
     sealed_at, expires = token.get("iat", 0.0), token.get("exp")  # numbers, as the key ring has seen to
     for claim in SEAL:
         token.pop(claim, None)

@@ -59,7 +59,7 @@ def test_claims_are_fresh_at_every_call() -> None:
     first["list"].append(2)
     first["evil"] = True
     second, third = opened.claims(), opened.claims()
-    assert second == third == json.loads(opened.plaintext)
+    assert second == third == opened.parsed
     assert second["list"] == [1]
     assert second is not third
     assert second["list"] is not third["list"]

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from asgi_token_rotation import RefreshOptions, TokenRotation, TokenRotationMiddleware, get_session, get_token
-from asgi_token_rotation.providers import OIDC
+from asgi_token_rotation.providers import OIDC, keycloak
+from real_providers.servers import AUDIENCE
 from workers.processes import end_with_parent
 
 
@@ -39,15 +40,18 @@ def main() -> None:
     """Serve until somebody ends it, or the parent is gone."""
     end_with_parent()
     options = json.loads(os.environ["PROVIDER"])
+    made = keycloak if "/realms/" in options["issuer"] else OIDC
     rotation = TokenRotation(
         secret=os.environ["SECRET"],
         store=os.environ["STORE"],
         public_url=os.environ["HOME_URL"],
         refresh_options=RefreshOptions(margin=1),
         providers=[
-            OIDC(id="staying", name="Staying", **options),
-            OIDC(id="leaving", name="Leaving", rp_initiated_logout=True, **options),
-            OIDC(id="hearing", name="Hearing", backchannel_logout=True, **options),
+            made(id="staying", name="Staying", **options),
+            made(id="leaving", name="Leaving", rp_initiated_logout=True, **options),
+            made(id="hearing", name="Hearing", backchannel_logout=True, **options),
+            made(id="checking", name="Checking", verify_access_token=AUDIENCE, **options),
+            made(id="mistaken", name="Mistaken", verify_access_token="https://other.example.com", **options),
         ],
     )
     routes = [Route("/", home), Route("/me", me), Route("/token", token)]

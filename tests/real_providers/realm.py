@@ -56,4 +56,12 @@ def _client(order: dict[str, Any]) -> dict[str, Any]:
             "backchannel.logout.url": order["backchannel_logout_uri"],
             "backchannel.logout.session.required": "true",
         },
+        "protocolMappers": [
+            {
+                "name": "audience",
+                "protocol": "openid-connect",
+                "protocolMapper": "oidc-audience-mapper",
+                "config": {"included.custom.audience": order["audience"], "access.token.claim": "true"},
+            }
+        ],
     }

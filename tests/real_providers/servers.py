@@ -25,6 +25,8 @@ ACCESS_TOKEN_SECONDS = (
 USERNAME, PASSWORD = "ada", "lovelace-1815"
 CLIENT_ID, CLIENT_SECRET = "the-application", "the:secret/of+the application"  # both parts of Basic need their encoding
 STARTED_WITHIN = 240.0  # seconds; Keycloak builds itself first
+AUDIENCE = "https://api.example.com"  # of Keycloak's access tokens
+PROVIDERS = ("staying", "leaving", "hearing", "checking", "mistaken")  # of the application
 _ADMIN = "admin"
 _KEYCLOAK = ("start-dev", "--import-realm", "--db=dev-mem", "--cache=local", "--http-host=127.0.0.1")
 
@@ -63,7 +65,7 @@ class RealServer:
 
 def order(application: str) -> dict[str, Any]:
     """What all servers are told of the user and of the client, which listens at that address."""
-    callbacks = [f"{application}/api/auth/callback/{provider}" for provider in ("staying", "leaving", "hearing")]
+    callbacks = [f"{application}/api/auth/callback/{provider}" for provider in PROVIDERS]
     return {
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
@@ -71,6 +73,7 @@ def order(application: str) -> dict[str, Any]:
         "post_logout_redirect_uris": [f"{application}/", application],
         "backchannel_logout_uri": f"{application}/api/auth/backchannel-logout",
         "access_token_seconds": ACCESS_TOKEN_SECONDS,
+        "audience": AUDIENCE,
         "username": USERNAME,
         "password": PASSWORD,
     }
@@ -79,7 +82,9 @@ def order(application: str) -> dict[str, Any]:
 @contextmanager
 def certified(application: str, folder: Path) -> Iterator[RealServer]:
     """``oidc-provider``, with the sign-in form that it brings along."""
-    told = {name: value for name, value in order(application).items() if name not in ("username", "password")}
+    told = {
+        name: value for name, value in order(application).items() if name not in ("username", "password", "audience")
+    }
     command = [packages.node(), "certified.mjs", json.dumps(told)]
     with _telling(command, output=folder / "certified.out") as said:
         yield RealServer("certified", said["issuer"], "login", _asking(said["control"]), "logout")

@@ -76,8 +76,7 @@ def writer(module: str) -> Writer:
             return write_with_stdlib(value)
         if not (_is_simple(value) or _survey(value).only_json):
             return write_with_stdlib(value)
-        # A copy, since it is kept with the cookie: orjson's own holds on to its buffer, of up to eight times the length.
-        return bytes(memoryview(text))
+        return text
 
     return write
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from asgi_token_rotation._claims import FLAT, copied
+from asgi_token_rotation._claims import FLAT, copied, copy_of
 from asgi_token_rotation.errors import ConfigurationError, ExpiredTokenError, InvalidTokenError
 from asgi_token_rotation.types import JWT, Dialect
 
@@ -41,20 +41,15 @@ _LATEST = 2.0**53  # what JavaScript counts exactly; a later time is no time
 class Opened:
     """A token that was ours and in its time when it was opened."""
 
-    plaintext: bytes = field(repr=False)
+    parsed: JWT = field(repr=False)  # the claims, shared by all who read them: never changed, and never handed out
     newest: bool  # sealed by the first secret, in the dialect that seals
-    _parsed: list[JWT] = field(default_factory=list[JWT], repr=False, compare=False)
     begins: float = field(default=_ALWAYS, repr=False)  # its nbf, as the token says it: without tolerance
     ends: float = field(default=_NEVER, repr=False)  # its exp
     contents: Any = field(default=None, repr=False, compare=False)  # what its reader worked out of it, to find it again
 
     def claims(self) -> JWT:
         """The claims, afresh at every call: what the caller changes, nobody else sees."""
-        try:
-            # What is there already, from judging or from sealing the token, is handed out once; a list's pop is atomic.
-            return self._parsed.pop()
-        except IndexError:
-            return _claims(self.plaintext)
+        return copy_of(self.parsed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +105,14 @@ class KeyRing:
                 exact = False
             elif type(value) not in FLAT:
                 sealed[claim] = copied(value)
-        return self.seal_bytes(plaintext), Opened(plaintext, True, [sealed] if exact else [], ends=ends)
+        return self.seal_bytes(plaintext), Opened(sealed if exact else _claims(plaintext), True, ends=ends)
 
     def open(self, token: bytes, *, now: float, max_bytes: int = MAX_TOKEN_BYTES) -> Opened:
         """Open a token and judge its times. InvalidTokenError; ExpiredTokenError if it is ours and over."""
         plaintext, newest = self._decrypt(token, max_bytes)
         claims = _claims(plaintext)
         begins, ends = _judged_times(claims, now)
-        return Opened(plaintext, newest, [claims], begins, ends)
+        return Opened(claims, newest, begins, ends)
 
     def seal_bytes(self, plaintext: bytes) -> bytes:
         """Any bytes, sealed by the first secret. Two seals are never alike."""

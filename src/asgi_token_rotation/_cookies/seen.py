@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 4096
 MAX_BYTES = 16 * 1024 * 1024  # of memory, roughly
-ENTRY_BYTES = 2048  # of an entry beside its texts: the objects around them
+ENTRY_BYTES = 3072  # of an entry beside the cookie and the texts in it: the objects around them
 
 _TAG = 22  # characters: 128 bits, the whole tag of A256GCM, the last part of A256CBC-HS512's
 
@@ -55,7 +55,7 @@ class SeenCookies:
     def put(self, value: bytes, opened: Opened, *, now: float) -> None:
         """Keep what has just been opened at ``now``."""
         since, until = max(now, opened.begins), min(now + self._keep, opened.ends)
-        size = len(value) + 2 * len(opened.plaintext) + ENTRY_BYTES
+        size = 2 * len(value) + ENTRY_BYTES
         if since >= until or size > self._max_bytes:
             return
         tag, rows = value[-_TAG:], self._rows

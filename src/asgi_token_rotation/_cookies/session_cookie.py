@@ -199,7 +199,7 @@ def _newest(opened: list[Opened]) -> Opened:
     began: dict[str, float] = {}
     ranks: list[tuple[str, float, float]] = []
     for token in opened:
-        claims = with_session_id(token.claims())
+        claims = with_session_id(token.parsed)
         session_id, sealed_at = claims["session_id"], _number(claims.get("iat"))
         signed_in_at = _number(claims.get("signed_in_at")) or sealed_at
         began[session_id] = min(began.get(session_id, signed_in_at), signed_in_at)
