@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -31,5 +32,7 @@ def import_milliseconds(*, times: int) -> tuple[float, float]:
 
 
 def _run(code: str, *arguments: str) -> str:
+    # With that variable nobody would write the byte code, and every process would compile the package anew.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
