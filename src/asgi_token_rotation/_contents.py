@@ -8,7 +8,7 @@ from typing import Any
 
 from ._claims import SEAL, copier_of, nested_claims, with_session_id
 from ._cookies.jwe import Opened
-from ._present import blank_session, default_session
+from ._present import anonymous_session, default_session
 from ._rotation.policy import moment, refresh_at
 from ._rotation.sealing import key_of
 from .options import Lifetime, RefreshOptions
@@ -45,7 +45,7 @@ class Contents:
         shown = self.shown
         if shown is None:
             shown = self.shown = default_session(self.token, expires=self.expires or 0.0, due_at=self.due_at)
-        session = blank_session()
+        session = anonymous_session()
         session.update(shown)
         session["user"] = shown["user"].copy()
         return session

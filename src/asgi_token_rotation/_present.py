@@ -12,7 +12,7 @@ from .types import JWT, Session
 _USER = (("name", "name"), ("email", "email"), ("image", "picture"))
 
 
-def blank_session() -> Session:
+def anonymous_session() -> Session:
     """An anonymous session, as ``Session()`` makes it, in half of the time."""
     return dict.__new__(Session)
 

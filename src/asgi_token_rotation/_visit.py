@@ -15,7 +15,7 @@ from ._headers import amended, varied
 from ._held import HeldCookie, HeldToken, goes_on_as_it_came, unpacked
 from ._log import logger, where
 from ._parts import Parts
-from ._present import blank_session
+from ._present import anonymous_session
 from ._rotation.policy import expired
 from ._user_code import jwt_params, session_params, settled
 from .errors import NotSignedInError, RefreshError, ResponseStartedError, StoreError
@@ -34,7 +34,7 @@ class Visit:
     def __init__(self, parts: Parts, scope: Scope) -> None:
         self._parts = parts
         self.scope: Scope = scope
-        self.session = blank_session()
+        self.session = anonymous_session()
         self.committed = False
         self._connection: Any = None
         self._names: Sequence[bytes] = ()  # of the cookies of ours that the request carried

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from asgi_token_rotation._contents import contents_of
 from asgi_token_rotation._cookies.jwe import KeyRing, Opened, cookie_key_ring
 from asgi_token_rotation._cookies.seen import ENTRY_BYTES, SeenCookies
 from asgi_token_rotation._cookies.session_cookie import SessionCookie, session_cookie_for
-from asgi_token_rotation.options import CookieOptions
+from asgi_token_rotation.options import CookieOptions, Lifetime, RefreshOptions
 
 SECRET = "a secret of the tests, long enough for everybody"
 NAME = "authjs.session-token"
@@ -178,6 +179,29 @@ def test_what_was_written_is_known() -> None:
     assert known.claims() == opened.claims()
     assert known.newest
     assert (known.begins, known.ends) == (opened.begins, opened.ends)
+
+
+def test_what_was_written_stays_as_it_was() -> None:
+    """What the writer changes in its claims afterwards is not in the cookie, so it is not what the cookie is known by."""
+    writer, claims = cookie(), {"groups": ["a"], "deep": {"list": [1]}}
+    line = writer.write(claims, now=NOW, expires=NOW + 3600, present=())[0]
+    claims["groups"].append("b")  # type: ignore[attr-defined]
+    claims["deep"]["list"].clear()  # type: ignore[call-overload]
+    known = read(writer, line.partition(b";")[0].partition(b"=")[2])
+
+    assert known is not None
+    assert known.claims().items() >= {"groups": ["a"], "deep": {"list": [1]}}.items()
+
+
+def test_contents_leave_the_claims() -> None:
+    """What is worked out of a cookie takes nothing away from it: of several that arrive, the later seal still counts."""
+    opened = ring().open(sealed({"sub": "1", "session_id": "s", "generation": 0, "groups": ["a"]}), now=NOW)
+    before = opened.claims()
+    contents = contents_of(opened, options=RefreshOptions(), lifetime=Lifetime())
+
+    assert {"iat", "exp", "jti"}.isdisjoint(contents.token)
+    assert opened.claims() == before
+    assert before["iat"] == NOW
 
 
 def test_chunks_are_seen_again() -> None:
